@@ -1,0 +1,42 @@
+# What people do here. Each target sets up what is missing first; see scripts/bootstrap.
+
+SWIFT ?= swift
+SCRIPTS := scripts/bootstrap
+SWIFT_PLACES := $(wildcard Sources Tests Examples Package.swift)
+
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap demo test lint format bench release clean
+
+help: ## shows this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+bootstrap: ## installs the missing Debian packages, or says how
+	@scripts/bootstrap
+
+demo: release ## moves money between three databases, kills some of it, and counts
+	$(SWIFT) build -c release --product tandem-demo
+	.build/release/tandem-demo --tandem .build/release/tandem
+
+test: bootstrap ## builds and runs every test
+	$(SWIFT) build --build-tests
+	$(SWIFT) test --disable-xctest
+
+lint: ## checks format, documentation and scripts
+	$(SWIFT) format lint --strict --parallel --recursive $(SWIFT_PLACES)
+	@for script in $(SCRIPTS); do echo "sh -n $$script"; sh -n "$$script" || exit 1; done
+	bash -n .ci/run
+	@if command -v shellcheck >/dev/null; then echo "shellcheck $(SCRIPTS) .ci/run"; shellcheck $(SCRIPTS) .ci/run; \
+	else echo "shellcheck is not installed: skipped"; fi
+
+format: ## formats the Swift files in place
+	$(SWIFT) format --in-place --parallel --recursive $(SWIFT_PLACES)
+
+release: bootstrap ## builds the command in .build/release/tandem
+	$(SWIFT) build -c release --product tandem
+
+bench: release ## measures commits and recovery on nodes of its own
+	.build/release/tandem bench commit
+	.build/release/tandem bench recovery --transactions 1000
+
+clean: ## removes what was built; local nodes stay (tandem dev reset)
+	$(SWIFT) package clean

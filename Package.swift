@@ -1,0 +1,71 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let house: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+/// A room of the house: a target with the settings that all of them share.
+func room(_ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource] = []) -> Target {
+    .target(name: name, dependencies: dependencies, resources: resources, swiftSettings: house)
+}
+
+func tests(of name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .testTarget(name: "\(name)Tests", dependencies: dependencies + [.target(name: name)], swiftSettings: house)
+}
+
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+    name: "tandem",
+    products: [
+        .library(name: "Tandem", targets: ["Tandem"]),
+        .library(name: "TandemConfiguration", targets: ["TandemConfiguration"]),
+        .executable(name: "tandem", targets: ["TandemCommand"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    targets: [
+        // ground
+        .systemLibrary(name: "CLibPQ"),
+        room("TandemCore"),
+        room("TandemFailpoints"),
+        // driver, cluster, transaction
+        room(
+            "TandemPostgres",
+            ["CLibPQ", "TandemCore", logging, .product(name: "HeapModule", package: "swift-collections"), .product(name: "DequeModule", package: "swift-collections")]),
+        room("TandemCluster", ["TandemCore", "TandemPostgres", logging], resources: [.embedInCode("Schema/schema-0001.sql")]),
+        room("TandemTransactions", ["TandemCore", "TandemFailpoints", "TandemPostgres", "TandemCluster", logging]),
+        room("Tandem", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions"]),
+        // adapters
+        room("TandemConfiguration", ["TandemCore", "TandemCluster", .product(name: "Yams", package: "Yams")]),
+        room("TandemLocal", ["TandemCore"]),
+        // command
+        room("TandemBench", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemLocal"]),
+        .executableTarget(
+            name: "TandemCommand",
+            dependencies: [
+                "TandemCore", "TandemFailpoints", "TandemCluster", "TandemTransactions", "TandemConfiguration", "TandemLocal", "TandemBench",
+                arguments, lifecycle, logging,
+            ],
+            swiftSettings: house),
+        // tests
+        tests(of: "TandemCore"),
+        tests(of: "TandemFailpoints"),
+        tests(of: "TandemPostgres", ["TandemCore", "TandemLocal"]),
+        tests(of: "TandemLocal", ["TandemCore"]),
+        .testTarget(name: "TidyTests", swiftSettings: house),
+    ],
+    swiftLanguageModes: [.v6]
+)

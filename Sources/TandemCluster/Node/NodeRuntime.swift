@@ -1,0 +1,99 @@
+package import TandemCore
+package import TandemPostgres
+
+/// What a process knows about one node.
+package final class NodeRuntime: Sendable {
+    private struct State {
+        var identity: NodeIdentity?
+        var highestTimeline: UInt32 = 0
+    }
+
+    package let configuration: NodeConfiguration
+    let cluster: ClusterName
+    let connector: Connector
+    private let state = Locked(State())
+
+    init(_ configuration: NodeConfiguration, cluster: ClusterName) {
+        self.configuration = configuration
+        self.cluster = cluster
+        connector = Connector(configuration.connectionParameters, node: configuration.name)
+    }
+
+    package var name: NodeName { configuration.name }
+    /// Who the node said it is on its last new connection; `nil` before the first.
+    package var identity: NodeIdentity? { state.withLock { $0.identity } }
+    /// The highest timeline on which the node was seen (A13).
+    package var highestTimeline: UInt32 { state.withLock { $0.highestTimeline } }
+
+    /// What a session starts with, beyond its start-up options: a level that the server sets higher than `on` stays.
+    static let setUp = Statement(
+        """
+        SELECT pg_catalog.set_config('synchronous_commit',
+            CASE pg_catalog.current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false)
+        """, isPrepared: false)
+
+    /// What gives a session its first state back after user SQL that may have changed it. DISCARD ALL stands alone: it cannot run in a block.
+    static let reset = Batch(segments: [[Statement("DISCARD ALL", isPrepared: false)], [setUp]])
+
+    /// What must hold for a session before a vote's follow-up is sent on it, when user SQL may have changed it (A2, A3).
+    package static let restoreDurability = [
+        setUp, Statement("SELECT pg_catalog.set_config('client_min_messages', 'notice', false), pg_catalog.set_config('statement_timeout', '0', false)"),
+    ]
+
+    /// Checks a new connection: the session's settings, then the node's identity (R3).
+    func prepare(_ connection: Connection, _ done: @escaping (Result<Void, TandemError>) -> Void) {
+        let batch = Batch(segments: [[Self.setUp], [NodeIdentity.statement]])
+        connection.submit(batch, deadline: .now + configuration.connectTimeout) { [self] outcome in
+            switch outcome {
+            case .failure(let failure): done(.failure(TandemError(failure, node: name)))
+            case .success(let reply): done(adopt(reply, connection))
+            }
+        }
+    }
+
+    private func adopt(_ reply: BatchReply, _ connection: Connection) -> Result<Void, TandemError> {
+        if let error = reply.only.error {
+            // The schema or its table is not there (3F000, 42P01), or not ours to read.
+            if error.sqlState == .undefinedTable || error.sqlState == .invalidSchemaName { return .failure(notInitialised) }
+            return .failure(TandemError(error, node: name))
+        }
+        guard let result = reply.only.results.last, let identity = NodeIdentity(result) else { return .failure(notInitialised) }
+        let highest = state.withLock { state in
+            state.highestTimeline = max(state.highestTimeline, identity.timeline)
+            return state.highestTimeline
+        }
+        if let mismatch = identity.mismatch(with: name, of: cluster, highestTimeline: highest) { return .failure(mismatch) }
+        state.withLock { $0.identity = identity }
+        connection.attachment = identity
+        return .success(())
+    }
+
+    private var notInitialised: TandemError {
+        TandemError(.notInitialised, "the database has no tables of Tandem", node: name, nextStep: "run `tandem init`")
+    }
+}
+
+extension NodeConfiguration {
+    package var connectionParameters: ConnectionParameters {
+        var parameters = ConnectionParameters(conninfo: conninfo, password: password?.value, connectTimeout: connectTimeout)
+        for (setting, time) in [("lock_timeout", lockTimeout), ("idle_in_transaction_session_timeout", idleInTransactionTimeout)] {
+            parameters.settings.removeAll { $0.name == setting }
+            parameters.settings.append((setting, String(time.wholeMilliseconds)))
+        }
+        return parameters
+    }
+}
+
+extension Duration {
+    /// Whole milliseconds, at least 1 for any time above zero: PostgreSQL takes 0 for "no limit".
+    package var wholeMilliseconds: Int64 {
+        let (seconds, attoseconds) = components
+        let whole = seconds * 1000 + attoseconds / 1_000_000_000_000_000
+        return whole == 0 && self > .zero ? 1 : whole
+    }
+
+    /// Seconds, as JSON and tables show them.
+    package var inSeconds: Double {
+        Double(components.seconds) + Double(components.attoseconds) / 1e18
+    }
+}

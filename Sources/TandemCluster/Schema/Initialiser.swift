@@ -1,0 +1,268 @@
+public import TandemCore
+import TandemPostgres
+
+/// Prepares databases to be nodes of a cluster: tables, and an identity for each (R3).
+///
+/// It may be run again at any time, by several people at once: it takes one lock a database, in the one order of all databases, looks at
+/// what is there on every node, and changes each node in one transaction.
+public struct Initialiser: Sendable {
+    /// What a node is after initialising.
+    public struct Node: Sendable, Codable {
+        /// The node's name.
+        public let name: String
+        /// The number that gids call it by.
+        public let nodeID: Int
+        /// The version of its schema.
+        public let schemaVersion: Int
+        /// Whether anything had to be changed.
+        public let isChanged: Bool
+    }
+
+    private struct Database {
+        let configuration: NodeConfiguration
+        let connection: Connection
+        let systemIdentifier: Int64
+        let databaseOID: UInt32
+        var schemaVersion = 0
+        var known: (cluster: String, id: NodeID, name: String, systemIdentifier: Int64, databaseOID: UInt32)?
+        var members: [(id: Int16, name: String, isRemoved: Bool)] = []
+
+        var name: NodeName { configuration.name }
+    }
+
+    /// Serialises initialising in one database; any constant that nobody else uses.
+    private static let lock: Int64 = 0x7461_6e64_656d_0001
+
+    private let configuration: ClusterConfiguration
+
+    /// An initialiser of the cluster's databases.
+    ///
+    /// - Parameter configuration: the cluster; every node must be reachable, since identities are compared with all of them.
+    public init(_ configuration: ClusterConfiguration) {
+        self.configuration = configuration
+    }
+
+    /// Brings every node's tables to this program's version and gives new nodes their numbers.
+    ///
+    /// - Returns: the nodes in the configuration's order.
+    /// - Throws: `nodeUnreachable` and kin, when a node cannot be asked; `identityMismatch`, when two names mean one database, a name or a number
+    ///   stands on two databases, or a database belongs to another cluster; `schemaMismatch`, when a schema is newer than this program.
+    ///   Cancellation closes the connections, so that a node is either as it was or done.
+    public func run() async throws -> [Node] {
+        try await withPlan { databases, plan in
+            for index in databases.indices {
+                try await apply(plan[index].statements, to: databases[index])
+            }
+            return plan.map(\.result)
+        }
+    }
+
+    /// The SQL that ``run()`` would execute, node by node, for a DBA who wants to do it by hand. It changes nothing.
+    ///
+    /// - Returns: one psql script a node.
+    /// - Throws: as ``run()`` does.
+    public func script() async throws -> [(node: NodeName, sql: String)] {
+        try await withPlan { databases, plan in
+            zip(databases, plan).map { database, plan in
+                let body = plan.statements.map { $0.hasSuffix(";") ? $0 : $0 + ";" }.joined(separator: "\n")
+                return (database.name, plan.statements.isEmpty ? "-- nothing to do\n" : "BEGIN;\n\(body)\nCOMMIT;\n")
+            }
+        }
+    }
+
+    // MARK: Looking
+
+    private typealias Plan = (statements: [String], result: Node)
+
+    private func withPlan<R>(_ body: ([Database], [Plan]) async throws -> R) async throws -> R {
+        let reactor = Reactor(name: "tandem-init")
+        defer { reactor.stop() }
+        var databases: [Database] = []
+        do {
+            for node in configuration.nodes { databases.append(try await connect(node, reactor)) }
+            try refuseDoubles(databases)
+            // Two who initialise at once take the locks in one order, whatever the order of their configurations: no deadlock.
+            for database in databases.sorted(by: { ($0.systemIdentifier, $0.databaseOID) < ($1.systemIdentifier, $1.databaseOID) }) {
+                try await run("BEGIN", database)
+                try await run("SET LOCAL lock_timeout = '60s'", database)
+                try await run("SELECT pg_catalog.pg_advisory_xact_lock(\(Self.lock))", database)
+            }
+            for index in databases.indices { try await look(&databases[index]) }
+            let result = try await body(databases, try plan(databases))
+            for database in databases { await close(database) }
+            return result
+        } catch {
+            for database in databases { await close(database) }
+            throw error
+        }
+    }
+
+    private func connect(_ node: NodeConfiguration, _ reactor: Reactor) async throws -> Database {
+        let connection = try await withCheckedThrowingContinuation { continuation in
+            Connector(node.connectionParameters, node: node.name).connect(on: reactor, logger: configuration.logger) { continuation.resume(with: $0) }
+        }
+        let reply = try await run(
+            """
+            SELECT (SELECT system_identifier FROM pg_catalog.pg_control_system()),
+                   (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()),
+                   pg_catalog.current_setting('server_version_num')::int
+            """, connection, node.name)
+        guard let system = reply.text(0, 0).flatMap({ Int64($0) }), let database = reply.text(0, 1).flatMap({ UInt32($0) }),
+            let version = reply.text(0, 2).flatMap({ Int($0) })
+        else { throw TandemError(.protocolViolation, "the server does not say who it is", node: node.name) }
+        guard version >= 150_000 else {
+            throw TandemError(.schemaMismatch, "the server has version \(version / 10000), Tandem needs 15 or later", node: node.name, nextStep: "upgrade it")
+        }
+        return Database(configuration: node, connection: connection, systemIdentifier: system, databaseOID: database)
+    }
+
+    private func close(_ database: Database) async {
+        await withCheckedContinuation { (done: CheckedContinuation<Void, Never>) in
+            database.connection.reactor.execute {
+                database.connection.close()
+                done.resume()
+            }
+        }
+    }
+
+    private func refuseDoubles(_ databases: [Database]) throws {
+        for (index, one) in databases.enumerated() {
+            for other in databases[..<index] where other.systemIdentifier == one.systemIdentifier && other.databaseOID == one.databaseOID {
+                throw TandemError(
+                    .identityMismatch, "\(other.name) and \(one.name) are the same database", node: one.name,
+                    nextStep: "give each node a database of its own")
+            }
+        }
+    }
+
+    private func look(_ database: inout Database) async throws {
+        let present = try await run("SELECT pg_catalog.to_regclass('tandem.schema_version') IS NOT NULL", database)
+        guard present.text(0, 0) == "t" else { return }
+        let version = try await run("SELECT coalesce(max(version), 0) FROM tandem.schema_version", database)
+        database.schemaVersion = version.text(0, 0).flatMap { Int($0) } ?? 0
+        let node = try await run("SELECT cluster, node_id, name, system_identifier, database_oid FROM tandem.node", database)
+        if node.rowCount == 1, let cluster = node.text(0, 0), let id = node.text(0, 1).flatMap({ Int16($0) }).flatMap({ NodeID(rawValue: $0) }),
+            let name = node.text(0, 2), let system = node.text(0, 3).flatMap({ Int64($0) }), let oid = node.text(0, 4).flatMap({ UInt32($0) })
+        {
+            database.known = (cluster, id, name, system, oid)
+        }
+        let members = try await run("SELECT node_id, name, removed_at IS NOT NULL FROM tandem.member", database)
+        database.members = (0..<members.rowCount).compactMap { row in
+            guard let id = members.text(row, 0).flatMap({ Int16($0) }), let name = members.text(row, 1) else { return nil }
+            return (id, name, members.text(row, 2) == "t")
+        }
+    }
+
+    // MARK: Planning
+
+    private func plan(_ databases: [Database]) throws -> [Plan] {
+        let members = databases.flatMap(\.members)
+        var highest = members.map(\.id).max() ?? 0
+        var ids: [NodeName: NodeID] = [:]
+        for database in databases {
+            guard let known = database.known else { continue }
+            try check(database, known: known)
+            if let other = ids.first(where: { $0.value == known.id }) {
+                throw TandemError(
+                    .identityMismatch, "\(other.key) and \(database.name) both have the number \(known.id): one is a copy of the other", node: database.name,
+                    nextStep: "take the copy out of the configuration")
+            }
+            ids[database.name] = known.id
+            highest = max(highest, known.id.rawValue)
+        }
+        for database in databases where ids[database.name] == nil {
+            // A name that another database already bears (or bore) must not mean two things in old gids and rows.
+            if let earlier = members.first(where: { $0.name == database.name.rawValue }) {
+                throw TandemError(
+                    .identityMismatch, "the name \(database.name) was given to another database, number \(earlier.id)", node: database.name,
+                    nextStep: "choose another name, or point the configuration at that database")
+            }
+            highest += 1
+            guard let id = NodeID(rawValue: highest) else {
+                throw TandemError(.refusedBySafetyRule, "all numbers for nodes have been given", node: database.name)
+            }
+            ids[database.name] = id
+        }
+        return try databases.map { database in
+            guard let id = ids[database.name] else { throw TandemError(.unknownNode, "no number for \(database.name)", node: database.name) }
+            let statements = try self.statements(for: database, id: id, all: ids)
+            let result = Node(
+                name: database.name.rawValue, nodeID: Int(id.rawValue), schemaVersion: SchemaModule.version, isChanged: !statements.isEmpty)
+            return (statements, result)
+        }
+    }
+
+    private func check(_ database: Database, known: (cluster: String, id: NodeID, name: String, systemIdentifier: Int64, databaseOID: UInt32)) throws {
+        func refuse(_ what: String, _ next: String) -> TandemError { TandemError(.identityMismatch, what, node: database.name, nextStep: next) }
+        if known.cluster != configuration.name.rawValue {
+            throw refuse("the database belongs to the cluster \(known.cluster)", "take it out of the configuration, or correct the cluster's name")
+        }
+        if known.name != database.name.rawValue {
+            throw refuse("the database is the node \(known.name)", "correct the names or addresses in the configuration")
+        }
+        if known.systemIdentifier != database.systemIdentifier || known.databaseOID != database.databaseOID {
+            throw refuse(
+                "the database was initialised on another server: it is a copy or was moved",
+                "correct the address; for a database that was moved on purpose see docs/operating.md, \"A node moved\"")
+        }
+        if database.schemaVersion > SchemaModule.version {
+            throw TandemError(
+                .schemaMismatch, "the schema has version \(database.schemaVersion), this program knows \(SchemaModule.version)", node: database.name,
+                nextStep: "upgrade this program")
+        }
+    }
+
+    private func statements(for database: Database, id: NodeID, all: [NodeName: NodeID]) throws -> [String] {
+        var statements: [String] = []
+        for step in SchemaModule.steps(from: database.schemaVersion) {
+            statements += Self.split(step.sql)
+            statements.append("INSERT INTO tandem.schema_version (version) VALUES (\(step.version))")
+        }
+        if database.known == nil {
+            statements.append(
+                """
+                INSERT INTO tandem.node (cluster, node_id, name, system_identifier, database_oid)
+                VALUES (\(try quoteLiteral(configuration.name.rawValue)), \(id), \(try quoteLiteral(database.name.rawValue)), \
+                \(database.systemIdentifier), \(database.databaseOID))
+                """)
+        }
+        for (name, id) in all.sorted(by: { $0.value < $1.value }) where !database.members.contains(where: { $0.id == id.rawValue }) {
+            statements.append("INSERT INTO tandem.member (node_id, name) VALUES (\(id), \(try quoteLiteral(name.rawValue))) ON CONFLICT DO NOTHING")
+        }
+        return statements
+    }
+
+    /// The statements of a schema script, which ends each with a semicolon at the end of a line and has none elsewhere.
+    private static func split(_ script: String) -> [String] {
+        script.split(separator: ";\n").map(String.init).filter { statement in
+            statement.split(separator: "\n").contains { !$0.hasPrefix("--") && !$0.allSatisfy(\.isWhitespace) }
+        }
+    }
+
+    // MARK: Doing
+
+    private func apply(_ statements: [String], to database: Database) async throws {
+        for statement in statements { _ = try await run(statement, database) }
+        let reply = try await run("COMMIT", database)
+        guard reply.tag == "COMMIT" else {
+            throw TandemError(.protocolViolation, "the server rolled the tables back", node: database.name, phase: "init")
+        }
+    }
+
+    @discardableResult
+    private func run(_ sql: String, _ database: Database) async throws -> ResultSet {
+        try await run(sql, database.connection, database.name)
+    }
+
+    private func run(_ sql: String, _ connection: Connection, _ node: NodeName) async throws -> ResultSet {
+        do {
+            let reply = try await connection.run(Batch([Statement(sql, isPrepared: false)]), deadline: .now + .seconds(90)).only
+            if let error = reply.error { throw TandemError(error, node: node, phase: "init") }
+            guard let result = reply.results.last else { throw TandemError(.protocolViolation, "the server sent no answer", node: node) }
+            return result
+        } catch let failure as ConnectionFailure {
+            if failure.kind == .cancelled { throw CancellationError() }
+            throw TandemError(failure, node: node, phase: "init")
+        }
+    }
+}

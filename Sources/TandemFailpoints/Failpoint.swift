@@ -1,0 +1,67 @@
+/// A named place in the commit protocol where a test may stop, fail, delay or hold the program.
+///
+/// One case for each arrow of the protocol: where a message leaves, where its answer arrives, and between a durable step and the
+/// next one. The raw value is the name in a specification; it is part of what operators and tests type, so it does not change.
+package enum Failpoint: String, CaseIterable, Hashable, Sendable {
+    // MARK: admission and work
+
+    /// Before a global transaction asks for its place among those admitted.
+    case beforeAdmission = "before_admission"
+    /// A branch has begun; no vote was sent.
+    case afterBegin = "after_begin"
+
+    // MARK: votes
+
+    /// All work is done; the next message carries a PREPARE TRANSACTION.
+    case beforePrepare = "before_prepare"
+    /// A PREPARE TRANSACTION has left; its answer is not known.
+    case afterPrepareSent = "after_prepare_sent"
+    /// A branch answered that it is prepared.
+    case afterPrepare = "after_prepare"
+
+    // MARK: decision
+
+    /// Every vote is yes; the decision has not left.
+    case beforeDecision = "before_decision"
+    /// The decision has left; its answer is not known.
+    case afterDecisionSent = "after_decision_sent"
+    /// The decision is known to be durable; nobody else has been told.
+    case afterDecision = "after_decision"
+
+    // MARK: phase two
+
+    /// Before a COMMIT PREPARED leaves.
+    case beforeCommitPrepared = "before_commit_prepared"
+    /// A COMMIT PREPARED has left; its answer is not known.
+    case afterCommitPreparedSent = "after_commit_prepared_sent"
+    /// A branch answered that it is committed.
+    case afterCommitPrepared = "after_commit_prepared"
+    /// Before a ROLLBACK PREPARED leaves.
+    case beforeRollbackPrepared = "before_rollback_prepared"
+    /// A branch answered that it is rolled back.
+    case afterRollbackPrepared = "after_rollback_prepared"
+    /// Everything is done; the caller has not been told.
+    case beforeAcknowledgement = "before_acknowledgement"
+
+    // MARK: recovery
+
+    /// Recovery has read a node's list of prepared transactions, which grows old from here on.
+    case recoveryAfterList = "recovery_after_list"
+    /// Before recovery asks the register of the commit point.
+    case recoveryBeforeVerdict = "recovery_before_verdict"
+    /// Recovery knows the verdict and has not acted on it.
+    case recoveryAfterVerdict = "recovery_after_verdict"
+    /// Before recovery finishes a prepared branch.
+    case recoveryBeforeFinish = "recovery_before_finish"
+    /// Recovery has finished a prepared branch.
+    case recoveryAfterFinish = "recovery_after_finish"
+
+    // MARK: forgetting
+
+    /// Before the horizon is raised.
+    case beforeForget = "before_forget"
+    /// The horizon is raised on every node; the rows below it are still there.
+    case afterHorizon = "after_horizon"
+    /// The rows below the horizon are gone.
+    case afterForget = "after_forget"
+}

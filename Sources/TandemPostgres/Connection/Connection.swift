@@ -1,0 +1,386 @@
+import CLibPQ
+import DequeModule
+package import Logging
+import TandemCore
+
+/// One session with a server, in libpq's pipeline mode.
+///
+/// Confined to its reactor: batches run one after another in the order in which they were submitted, and never interleave. It is leased
+/// exclusively (see ``Pool``), so the order is that of one owner.
+package final class Connection: @unchecked Sendable {
+    private enum State {
+        case idle
+        case running(Operation)
+        case closed
+    }
+
+    package let reactor: Reactor
+    package let logger: Logger
+    /// The server's process, as `pg_stat_activity` shows it.
+    package let backend: Int32
+
+    private let connection: OpaquePointer
+    private let fd: Int32
+    private let cancelHandle: CancelHandle
+    private var token: UInt64 = 0
+    private var state = State.idle
+    private var waiting: Deque<Operation> = []
+    private var statements = StatementCache()
+    private var armedUntil: ContinuousClock.Instant?
+    private var isWaitingToWrite = false
+    private var lastFatal: ServerError?
+
+    /// Called once on the reactor's thread when the connection is closed, whoever closed it.
+    var onClose: (() -> Void)?
+    /// When the connection was last given back to its pool.
+    var idleSince = ContinuousClock.now
+    /// Whether user SQL may have left something in the session (settings, locks, temporary objects) that the next owner must not find.
+    package private(set) var isDirty = false
+    /// What the owner knows about the node behind this connection, set once after it was checked.
+    package var attachment: (any Sendable)?
+
+    /// Adopts a connection that has been established. Confined.
+    init(adopting connection: OpaquePointer, reactor: Reactor, logger: Logger) {
+        self.connection = connection
+        self.reactor = reactor
+        self.logger = logger
+        fd = PQsocket(connection)
+        backend = PQbackendPID(connection)
+        cancelHandle = CancelHandle(connection)
+        PQsetnonblocking(connection, 1)
+        PQsetNoticeReceiver(connection, { Connection.receive(notice: $1, context: $0) }, Unmanaged.passUnretained(self).toOpaque())
+        PQenterPipelineMode(connection)
+        token = reactor.register(fd: fd) { [weak self] in self?.socketIsReady() }
+    }
+
+    deinit {
+        // A connection is closed by its pool; this is the last resort for one that never got there.
+        if case .closed = state { return }
+        nonisolated(unsafe) let connection = connection
+        let reactor = reactor, token = token, fd = fd
+        reactor.execute {
+            reactor.unregister(token, fd: fd)
+            PQfinish(connection)
+        }
+    }
+
+    package var isClosed: Bool { if case .closed = state { true } else { false } }
+    package var isIdle: Bool { if case .idle = state { waiting.isEmpty } else { false } }
+    package var transactionStatus: TransactionStatus { Self.status(connection) }
+
+    /// Notes that user SQL may leave traces in the session. Confined.
+    package func markDirty() { isDirty = true }
+
+    /// The session is as new: its settings reset and its prepared statements gone at the server. Confined.
+    package func markClean() {
+        isDirty = false
+        statements.removeAll()
+    }
+
+    // MARK: Running batches
+
+    /// Sends a batch and waits for its answer, behind whatever this connection was asked before.
+    ///
+    /// - Throws: ``ConnectionFailure``. Errors of the server are part of the reply.
+    /// Cancellation interrupts the batch as its ``Batch/Interruption`` says; a batch that was not sent yet is taken back.
+    nonisolated(nonsending) package func run(_ batch: Batch, deadline: ContinuousClock.Instant? = nil) async throws -> BatchReply {
+        let slot = Slot()
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { continuation in
+                reactor.execute {
+                    let operation = Operation(batch, deadline: deadline) { continuation.resume(with: $0) }
+                    slot.operation = operation
+                    if slot.isCancelled {
+                        operation.complete(.failure(ConnectionFailure(kind: .cancelled, wasSent: false, serverError: nil, message: "cancelled")))
+                    } else {
+                        self.submit(operation)
+                    }
+                }
+            }
+        } onCancel: {
+            reactor.execute {
+                slot.isCancelled = true
+                if let operation = slot.operation { self.interrupt(operation, .cancelled) }
+            }
+        }
+    }
+
+    /// Where a task's cancellation finds its operation. Confined.
+    private final class Slot: @unchecked Sendable {
+        var operation: Operation?
+        var isCancelled = false
+    }
+
+    /// Sends a batch and calls `completion` on the reactor's thread with the answer. Confined.
+    package func submit(
+        _ batch: Batch, deadline: ContinuousClock.Instant? = nil, completion: @escaping (Result<BatchReply, ConnectionFailure>) -> Void
+    ) {
+        submit(Operation(batch, deadline: deadline, completion: completion))
+    }
+
+    /// Sends a statement whose rows go to a ``RowStream`` as they arrive. Confined.
+    package func stream(
+        _ batch: Batch, into stream: RowStream, deadline: ContinuousClock.Instant?,
+        completion: @escaping (Result<BatchReply, ConnectionFailure>) -> Void
+    ) {
+        let operation = Operation(batch, deadline: deadline, completion: completion)
+        operation.stream = stream
+        stream.resume = { [weak self] in self?.resumeReading() }
+        submit(operation)
+    }
+
+    private func submit(_ operation: Operation) {
+        switch state {
+        case .closed:
+            operation.complete(.failure(failure(.closed, wasSent: false)))
+        case .running:
+            waiting.append(operation)
+            arm(operation.deadline)
+        case .idle:
+            start(operation)
+        }
+    }
+
+    private func start(_ operation: Operation) {
+        if let deadline = operation.deadline, deadline <= .now {
+            operation.complete(.failure(failure(.timedOut, wasSent: false)))
+            startNext()
+            return
+        }
+        state = .running(operation)
+        arm(operation.deadline)
+        guard send(operation) else { return lose() }
+        flush()
+    }
+
+    private func startNext() {
+        while case .idle = state, let next = waiting.popFirst() { start(next) }
+    }
+
+    private func send(_ operation: Operation) -> Bool {
+        var fresh: [String: String] = [:]
+        for segment in operation.batch.segments {
+            for statement in segment {
+                guard send(statement, of: operation, fresh: &fresh) else { return false }
+            }
+            guard PQpipelineSync(connection) == 1 else { return false }
+            operation.steps.append(.synchronise)
+        }
+        return true
+    }
+
+    private func send(_ statement: Statement, of operation: Operation, fresh: inout [String: String]) -> Bool {
+        let format: Int32 = statement.resultFormat == .text ? 0 : 1
+        guard statement.isPrepared else {
+            operation.steps.append(.execute)
+            return statement.parameters.withPointers { count, types, values, lengths, formats in
+                PQsendQueryParams(connection, statement.text, count, types, values, lengths, formats, format) == 1
+            }
+        }
+        let name: String
+        if let known = statements.name(for: statement.text) ?? fresh[statement.text] {
+            name = known
+        } else {
+            if let old = statements.evict() {
+                operation.steps.append(.deallocate)
+                guard PQsendQueryParams(connection, "DEALLOCATE \(old)", 0, nil, nil, nil, nil, 0) == 1 else { return false }
+            }
+            name = statements.freshName()
+            fresh[statement.text] = name
+            operation.steps.append(.prepare(text: statement.text, name: name))
+            let isSent = statement.parameters.withPointers { count, types, _, _, _ in
+                PQsendPrepare(connection, name, statement.text, count, types) == 1
+            }
+            guard isSent else { return false }
+        }
+        operation.steps.append(.execute)
+        return statement.parameters.withPointers { count, _, values, lengths, formats in
+            PQsendQueryPrepared(connection, name, count, values, lengths, formats, format) == 1
+        }
+    }
+
+    // MARK: The socket
+
+    private func flush() {
+        let left = PQflush(connection)
+        if left < 0 { return lose() }
+        let mustWait = left > 0
+        if mustWait != isWaitingToWrite {
+            isWaitingToWrite = mustWait
+            reactor.wantWrite(mustWait, token: token, fd: fd)
+        }
+    }
+
+    private func socketIsReady() {
+        if isWaitingToWrite { flush() }
+        if case .closed = state { return }
+        let isAlive = PQconsumeInput(connection) == 1 && PQstatus(connection) == CONNECTION_OK
+        process()
+        if case .closed = state { return }
+        if !isAlive || PQstatus(connection) != CONNECTION_OK { lose() }
+    }
+
+    /// Reads what has arrived. Results come in the order of the operation's steps: each statement's results end with nothing (`nil`), a
+    /// synchronisation point is a result of its own without such an end.
+    private func process() {
+        while case .running(let operation) = state {
+            if let stream = operation.stream {
+                if stream.isFull { return pauseReading() }
+                // libpq wants the row mode to be chosen anew for each statement, before its first result.
+                if case .execute? = operation.currentStep, !operation.isRowModeSet { operation.isRowModeSet = PQsetSingleRowMode(connection) == 1 }
+            }
+            guard PQisBusy(connection) == 0 else { return }
+            guard let result = PQgetResult(connection) else {
+                guard PQstatus(connection) == CONNECTION_OK, operation.cursor < operation.steps.count else { return }
+                operation.cursor += 1
+                operation.isRowModeSet = false
+                continue
+            }
+            take(result, for: operation)
+        }
+    }
+
+    private func take(_ result: OpaquePointer, for operation: Operation) {
+        switch PQresultStatus(result) {
+        case PGRES_COMMAND_OK, PGRES_TUPLES_OK, PGRES_EMPTY_QUERY:
+            switch operation.currentStep {
+            case .execute: operation.segment.results.append(ResultSet(adopting: result))
+            case .prepare(let text, let name):
+                statements.insert(text, name: name)
+                PQclear(result)
+            case .deallocate, .synchronise, nil: PQclear(result)
+            }
+        case PGRES_SINGLE_TUPLE:
+            operation.stream?.push(ResultSet(adopting: result))
+        case PGRES_PIPELINE_SYNC:
+            PQclear(result)
+            operation.segment.status = Self.status(connection)
+            operation.replies.append(operation.segment)
+            operation.segment = SegmentReply()
+            operation.cursor += 1
+            if operation.cursor == operation.steps.count { finish(operation) }
+        case PGRES_PIPELINE_ABORTED:
+            PQclear(result)
+        case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH:
+            // The caller's text was COPY: the session waits for data that nobody sends.
+            PQclear(result)
+            close(failure(.lost, wasSent: true, "COPY needs its own call and cannot run as a statement"))
+        default:
+            let error = ServerError(result)
+            // Without a SQLSTATE it is libpq's own word for a broken connection, which `lose` reports.
+            let isFromServer = PQresultErrorField(result, 67) != nil
+            PQclear(result)
+            if error.isFatal && isFromServer { lastFatal = error }
+            if isFromServer && operation.segment.error == nil { operation.segment.error = error }
+        }
+    }
+
+    private func finish(_ operation: Operation) {
+        state = .idle
+        operation.stream?.finish(nil)
+        operation.complete(.success(BatchReply(segments: operation.replies)))
+        startNext()
+    }
+
+    private func pauseReading() { reactor.wantRead(false, token: token, fd: fd) }
+
+    private func resumeReading() {
+        guard !isClosed else { return }
+        reactor.wantRead(true, token: token, fd: fd)
+        // What libpq has buffered already brings no event.
+        reactor.later { [weak self] in self?.process() }
+    }
+
+    // MARK: Deadlines and cancellation
+
+    /// One timer a connection, armed again only when it fires: a round trip then costs none.
+    private func arm(_ deadline: ContinuousClock.Instant?) {
+        guard let deadline else { return }
+        if let armedUntil, armedUntil <= deadline { return }
+        armedUntil = deadline
+        reactor.schedule(at: deadline) { [weak self] in self?.timerFired(deadline) }
+    }
+
+    private func timerFired(_ deadline: ContinuousClock.Instant) {
+        guard armedUntil == deadline else { return }
+        armedUntil = nil
+        let now = ContinuousClock.now
+        if case .running(let operation) = state, let limit = operation.deadline {
+            if limit <= now { interrupt(operation, .timedOut) } else { arm(limit) }
+        }
+        for operation in waiting {
+            guard let limit = operation.deadline else { continue }
+            if limit <= now { interrupt(operation, .timedOut) } else { arm(limit) }
+        }
+    }
+
+    private func interrupt(_ operation: Operation, _ kind: ConnectionFailure.Kind) {
+        if let index = waiting.firstIndex(where: { $0 === operation }) {
+            waiting.remove(at: index)
+            operation.complete(.failure(failure(kind, wasSent: false)))
+            return
+        }
+        guard case .running(let current) = state, current === operation else { return }
+        // A connection that was sent a cancel is closed, not reused: a late one would hit the next owner's statement.
+        if operation.batch.interruption == .cancel { cancelHandle.cancel() }
+        close(failure(kind, wasSent: true))
+    }
+
+    // MARK: The end
+
+    /// Closes the session; what the server has open there aborts. Confined.
+    package func close() {
+        close(failure(.closed, wasSent: true))
+    }
+
+    private func lose() {
+        close(failure(.lost, wasSent: true))
+    }
+
+    private func failure(_ kind: ConnectionFailure.Kind, wasSent: Bool, _ message: String? = nil) -> ConnectionFailure {
+        let text = message ?? (kind == .closed ? "the connection is closed" : String(cString: PQerrorMessage(connection)).trimmed)
+        return ConnectionFailure(kind: kind, wasSent: wasSent, serverError: lastFatal, message: text)
+    }
+
+    private func close(_ reason: ConnectionFailure) {
+        let before = state
+        if case .closed = before { return }
+        state = .closed
+        reactor.unregister(token, fd: fd)
+        PQsetNoticeReceiver(connection, { _, _ in }, nil)
+        PQfinish(connection)
+        if case .running(let operation) = before {
+            operation.stream?.finish(reason)
+            operation.complete(.failure(reason))
+        }
+        let never = ConnectionFailure(kind: reason.kind == .lost ? .lost : .closed, wasSent: false, serverError: reason.serverError, message: reason.message)
+        while let operation = waiting.popFirst() { operation.complete(.failure(never)) }
+        let tell = onClose
+        onClose = nil
+        tell?()
+    }
+
+    // MARK: What the server says
+
+    private static func status(_ connection: OpaquePointer) -> TransactionStatus {
+        switch PQtransactionStatus(connection) {
+        case PQTRANS_IDLE: .idle
+        case PQTRANS_INTRANS: .inTransaction
+        case PQTRANS_INERROR: .failed
+        default: .unknown
+        }
+    }
+
+    private static func receive(notice: OpaquePointer?, context: UnsafeMutableRawPointer?) {
+        guard let notice, let context else { return }
+        let connection = Unmanaged<Connection>.fromOpaque(context).takeUnretainedValue()
+        let warning = ServerError(notice)
+        if case .running(let operation) = connection.state {
+            if warning.routine == "SyncRepWaitForLSN" { operation.segment.isReplicationUnconfirmed = true }
+            if warning.sqlState.rawValue == "25P01" || warning.sqlState.rawValue == "25001" { operation.segment.hasTransactionWarning = true }
+        }
+        connection.logger.debug(
+            "notice from the server",
+            metadata: ["pg.severity": "\(warning.severity)", "pg.sqlstate": "\(warning.sqlState)", "pg.message": "\(warning.message)"])
+    }
+}

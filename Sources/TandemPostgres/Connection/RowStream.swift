@@ -1,0 +1,65 @@
+import DequeModule
+
+/// Rows between the server and one reader, in chunks, with a bound: the connection stops reading from its socket while the bound is
+/// reached, so that a slow reader slows the server down and memory stays flat.
+///
+/// Confined to the reactor of its connection.
+package final class RowStream: @unchecked Sendable {
+    /// Rows that may wait for the reader.
+    static let bound = 1024
+
+    private enum State {
+        case open
+        case ended
+        case failed(any Error)
+    }
+
+    private var rows: Deque<ResultSet> = []
+    private var state = State.open
+    private var reader: CheckedContinuation<ResultSet?, any Error>?
+    private var isDraining = false
+    /// Called when there is room again.
+    var resume: (() -> Void)?
+
+    var isFull: Bool { rows.count >= Self.bound && !isDraining }
+
+    func push(_ row: ResultSet) {
+        if isDraining { return }
+        if let reader {
+            self.reader = nil
+            reader.resume(returning: row)
+        } else {
+            rows.append(row)
+        }
+    }
+
+    func finish(_ error: (any Error)?) {
+        guard case .open = state else { return }
+        state = error.map { .failed($0) } ?? .ended
+        resume = nil
+        guard let reader else { return }
+        self.reader = nil
+        if let error { reader.resume(throwing: error) } else { reader.resume(returning: nil) }
+    }
+
+    /// The next row, or `nil` at the end. One reader at a time.
+    func next(_ reader: CheckedContinuation<ResultSet?, any Error>) {
+        if let row = rows.popFirst() {
+            if rows.count < Self.bound / 2 { resume?() }
+            reader.resume(returning: row)
+            return
+        }
+        switch state {
+        case .open: self.reader = reader
+        case .ended: reader.resume(returning: nil)
+        case .failed(let error): reader.resume(throwing: error)
+        }
+    }
+
+    /// The reader has seen enough: the rest is read from the server and dropped, so that the transaction can go on.
+    func drain() {
+        isDraining = true
+        rows.removeAll()
+        resume?()
+    }
+}

@@ -1,0 +1,34 @@
+extension String: PostgresEncodable, PostgresDecodable {
+    /// Writes the text; the server reads it as the type that the statement wants.
+    ///
+    /// - Parameter encoder: Where the value goes.
+    public func encode(into encoder: inout PostgresEncoder) { encoder.encode(text: self) }
+
+    /// Reads the text form of any type, which is how types without a Swift type of their own are read: enums, composites, ranges.
+    ///
+    /// - Parameters:
+    ///   - bytes: The bytes as the server sent them.
+    ///   - type: The column's type.
+    ///   - format: How the bytes are written; in binary only types whose binary form is text, and JSON.
+    /// - Returns: The text.
+    /// - Throws: An error where the bytes are not valid UTF-8, or where the binary form is no text.
+    public static func decode(_ bytes: RawSpan, type: PostgresType, format: PostgresFormat) throws -> String {
+        try decodeForm(String.self, bytes, type, isAccepted: format == .text || type.isTextLike || type == .jsonb, format: format) {
+            validated($0)
+        } binary: {
+            type == .jsonb ? $0.jsonbText.flatMap(validated) : validated($0)
+        }
+    }
+
+    private static func validated(_ bytes: UnsafeRawBufferPointer) -> String? {
+        String(validating: bytes, as: UTF8.self)
+    }
+}
+
+extension UnsafeRawBufferPointer {
+    /// The text inside the binary form of `jsonb`, which is a version and the text.
+    var jsonbText: UnsafeRawBufferPointer? {
+        guard first == 1 else { return nil }
+        return UnsafeRawBufferPointer(rebasing: dropFirst())
+    }
+}

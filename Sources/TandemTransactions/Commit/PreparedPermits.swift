@@ -1,0 +1,88 @@
+import DequeModule
+import TandemCluster
+import TandemCore
+import TandemPostgres
+
+/// R18: how many branches this process may have prepared on each server at a time.
+///
+/// All permits of a transaction are taken at once, in the order of arrival and just before its votes, so this process alone never exhausts a
+/// server's slots (53200) and two of its transactions never wait for each other's. `max_prepared_transactions` belongs to the server, so two
+/// nodes on one server share a count.
+final class PreparedPermits: Sendable {
+    private struct Waiter {
+        let number: UInt64
+        let servers: [Int64]
+        let grant: CheckedContinuation<Bool, Never>
+    }
+
+    private struct State {
+        var capacity: [Int64: Int] = [:]
+        var used: [Int64: Int] = [:]
+        var waiting: Deque<Waiter> = []
+        var number: UInt64 = 0
+
+        func fits(_ servers: [Int64]) -> Bool {
+            var wanted: [Int64: Int] = [:]
+            for server in servers { wanted[server, default: 0] += 1 }
+            return wanted.allSatisfy { used[$0.key, default: 0] + $0.value <= capacity[$0.key, default: 0] }
+        }
+
+        mutating func take(_ servers: [Int64]) {
+            for server in servers { used[server, default: 0] += 1 }
+        }
+    }
+
+    private let state = Locked(State())
+
+    /// Waits in line for one permit on the server of each node.
+    ///
+    /// - Returns: whether they were granted before the deadline.
+    func take(_ nodes: [NodeIdentity], reserve: Int, deadline: ContinuousClock.Instant, reactor: Reactor) async -> Bool {
+        let servers = nodes.map(\.systemIdentifier)
+        let isGranted = state.withLock { state in
+            for node in nodes {
+                state.capacity[node.systemIdentifier] = max(nodes.count, node.maximumPrepared - reserve)
+            }
+            guard state.waiting.isEmpty, state.fits(servers) else { return false }
+            state.take(servers)
+            return true
+        }
+        if isGranted { return true }
+        return await withCheckedContinuation { continuation in
+            let number = state.withLock { state in
+                state.number += 1
+                state.waiting.append(Waiter(number: state.number, servers: servers, grant: continuation))
+                return state.number
+            }
+            grantNext()
+            reactor.execute { reactor.schedule(at: deadline) { self.giveUp(number) } }
+        }
+    }
+
+    private func giveUp(_ number: UInt64) {
+        let waiter: Waiter? = state.withLock { state in
+            guard let index = state.waiting.firstIndex(where: { $0.number == number }) else { return nil }
+            return state.waiting.remove(at: index)
+        }
+        waiter?.grant.resume(returning: false)
+        grantNext()
+    }
+
+    /// Gives a permit back, once its branch is finished or was seen to be absent.
+    func release(_ node: NodeIdentity) {
+        state.withLock { $0.used[node.systemIdentifier, default: 1] -= 1 }
+        grantNext()
+    }
+
+    private func grantNext() {
+        while true {
+            let next: Waiter? = state.withLock { state in
+                guard let first = state.waiting.first, state.fits(first.servers) else { return nil }
+                state.take(first.servers)
+                return state.waiting.popFirst()
+            }
+            guard let next else { return }
+            next.grant.resume(returning: true)
+        }
+    }
+}

@@ -1,0 +1,48 @@
+public import TandemCluster
+import TandemCore
+import TandemPostgres
+
+extension Cluster {
+    /// Looks after the transactions of this cluster until the task is cancelled: finishes branches that were left prepared, whoever left them,
+    /// and removes rows that nobody needs any more.
+    ///
+    /// Any number of processes may run it, next to each other and to any coordinators. It never fails because a node is down: it looks again.
+    @concurrent
+    public func run() async throws {
+        let runtime = TransactionRuntime.of(self)
+        runtime.runnerStarted()
+        defer { runtime.runnerEnded() }
+        let retention = RetentionPass(cluster: self)
+        var nextRetention = ContinuousClock.now + retention.interval
+        while !Task.isCancelled {
+            _ = await RecoveryPass(cluster: self, grace: configuration.recoveryGrace, isDryRun: false).run()
+            if ContinuousClock.now >= nextRetention {
+                // What it could not do now (a node is down, a transaction is open) it does next time.
+                _ = try? await retention.run()
+                nextRetention = .now + retention.interval
+            }
+            await runtime.pause(for: configuration.recoveryInterval)
+        }
+    }
+
+    /// Looks once at every prepared branch of the cluster and settles what can be settled.
+    ///
+    /// - Parameters:
+    ///   - grace: how young an undecided branch is left alone; the configuration's by default. Zero is safe, and rolls back transactions that are
+    ///     just being committed by others.
+    ///   - isDryRun: whether to look only.
+    /// - Returns: what was found and done.
+    @concurrent
+    public func recover(grace: Duration? = nil, isDryRun: Bool = false) async -> RecoveryReport {
+        await RecoveryPass(cluster: self, grace: grace ?? configuration.recoveryGrace, isDryRun: isDryRun).run()
+    }
+
+    /// Removes rows of the register that are older than the retention and that no node needs any more.
+    ///
+    /// - Returns: how many rows were removed.
+    /// - Throws: `nodeUnreachable` and kin: every node has to be asked, or nothing is removed.
+    @concurrent
+    public func forget() async throws -> Int {
+        try await RetentionPass(cluster: self).run()
+    }
+}

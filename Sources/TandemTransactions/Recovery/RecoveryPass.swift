@@ -1,0 +1,211 @@
+import Logging
+import TandemCluster
+import TandemCore
+import TandemFailpoints
+import TandemPostgres
+
+/// One look at every prepared branch of the cluster (R13, R15 to R17): any process may take it, at any time, next to any number of others.
+///
+/// Each gid has a ``TandemCore/RecoveryMachine`` that decides; this gathers the questions of many of them into few messages. The order for each
+/// gid stays: listed, then asked, then finished.
+struct RecoveryPass {
+    /// Questions or branches that travel in one message.
+    private static let window = 64
+    private static let patience = Duration.seconds(30)
+
+    private struct Work {
+        let branch: PreparedBranch
+        var machine: RecoveryMachine
+        var action: RecoveryMachine.Action?
+        var settlement: RecoveryMachine.Settlement?
+
+        mutating func on(_ event: RecoveryMachine.Event) {
+            action = nil
+            for next in machine.on(event) {
+                if case .settle(let settlement) = next { self.settlement = settlement } else { action = next }
+            }
+        }
+    }
+
+    let cluster: Cluster
+    let grace: Duration
+    let isDryRun: Bool
+
+    func run() async -> RecoveryReport {
+        var report = RecoveryReport()
+        let (branches, unreachable) = await list()
+        report.unreachable = unreachable
+        await Failpoints.pass(.recoveryAfterList)
+        let runtime = TransactionRuntime.of(cluster)
+        var work: [Work] = []
+        for branch in branches where !runtime.isLive(branch.gid.transaction) {
+            // A dry run only peeks, which is what every gid younger than the grace time does first.
+            var item = Work(
+                branch: branch, machine: RecoveryMachine(gid: branch.gid.node, commitPoint: branch.gid.commitPoint, isPastGrace: !isDryRun && branch.age >= grace))
+            item.on(.begin)
+            work.append(item)
+        }
+        let names = await nodeNames()
+        await peek(&work, names)
+        if !isDryRun {
+            await ask(&work, names)
+            await finish(&work)
+            await read(&work, names)
+        }
+        for item in work {
+            let settlement = (item.settlement ?? .undecided).rawValue
+            report.branches.append(
+                RecoveryReport.Branch(transaction: item.branch.gid.transaction, node: item.branch.node, gid: item.branch.gid.description, settlement: settlement))
+            raiseAlarm(item)
+        }
+        return report
+    }
+
+    /// R16: never silent.
+    private func raiseAlarm(_ item: Work) {
+        switch item.settlement {
+        case .lost, .mixed, .held:
+            cluster.configuration.logger.critical(
+                "a transaction needs an operator",
+                metadata: [
+                    "tandem.transaction": "\(item.branch.gid.transaction)", "tandem.node": "\(item.branch.node)", "tandem.kind": "\(item.settlement?.rawValue ?? "")",
+                ])
+        default: break
+        }
+    }
+
+    // MARK: Listing
+
+    /// Every prepared branch of the cluster, asked on all nodes at the same time.
+    func list() async -> (branches: [PreparedBranch], unreachable: [RecoveryReport.Unreachable]) {
+        let statement = PreparedBranch.list(cluster.configuration.name)
+        let answers = await onEachNode(cluster.configuration.nodes.map(\.name)) { node in
+            let reply = try await cluster.runControl(node, Batch([statement]), within: Self.patience).only
+            if let error = reply.error { throw TandemError(error, node: node) }
+            guard let result = reply.results.last, let id = cluster.nodes[node]?.identity?.id else { return [PreparedBranch]() }
+            return (0..<result.rowCount).compactMap { PreparedBranch(result, $0, node: node, id: id) }
+        }
+        var branches: [PreparedBranch] = []
+        var unreachable: [RecoveryReport.Unreachable] = []
+        for (node, answer) in answers {
+            switch answer {
+            case .success(let found): branches += found
+            case .failure(let error): unreachable.append(RecoveryReport.Unreachable(node: node, reason: String(describing: error)))
+            }
+        }
+        return (branches, unreachable)
+    }
+
+    /// The names of the nodes by number, as far as they have answered.
+    private func nodeNames() async -> [NodeID: NodeName] {
+        var names: [NodeID: NodeName] = [:]
+        for node in cluster.nodes.values {
+            if let identity = node.identity { names[identity.id] = node.name }
+        }
+        return names
+    }
+
+    private func onEachNode<R: Sendable>(
+        _ nodes: [NodeName], _ body: @escaping @Sendable (NodeName) async throws -> R
+    ) async -> [(NodeName, Result<R, any Error>)] {
+        await withTaskGroup(of: (NodeName, Result<R, any Error>).self) { group in
+            for node in nodes {
+                group.addTask {
+                    do { return (node, .success(try await body(node))) } catch { return (node, .failure(error)) }
+                }
+            }
+            var answers: [(NodeName, Result<R, any Error>)] = []
+            for await answer in group { answers.append(answer) }
+            return answers
+        }
+    }
+
+    // MARK: The steps
+
+    private func peek(_ work: inout [Work], _ names: [NodeID: NodeName]) async {
+        let wanted = work.indices.filter { if case .peek? = work[$0].action { true } else { false } }
+        let rows = await rows(wanted.map { (work[$0].branch.gid.transaction, work[$0].branch.gid.commitPoint) }, names)
+        for (index, row) in zip(wanted, rows) { work[index].on(.peeked(row)) }
+    }
+
+    private func read(_ work: inout [Work], _ names: [NodeID: NodeName]) async {
+        let wanted = work.indices.filter { if case .readRow? = work[$0].action { true } else { false } }
+        let rows = await rows(wanted.map { (work[$0].branch.gid.transaction, work[$0].branch.gid.node) }, names)
+        for (index, row) in zip(wanted, rows) { work[index].on(.row(row)) }
+    }
+
+    /// Reads rows of the register, many in a message.
+    private func rows(_ wanted: [(transaction: TransactionID, node: NodeID)], _ names: [NodeID: NodeName]) async -> [Row] {
+        let segments = wanted.map { [Register.read($0.transaction, node: $0.node)] }
+        let replies = await send(segments, to: wanted.map { names[$0.node] }, interruption: .cancel)
+        return replies.map { $0.map { Register.row(from: $0) } ?? .unreachable }
+    }
+
+    private func ask(_ work: inout [Work], _ names: [NodeID: NodeName]) async {
+        let wanted = work.indices.filter { if case .askRegister? = work[$0].action { true } else { false } }
+        if wanted.isEmpty { return }
+        await Failpoints.pass(.recoveryBeforeVerdict)
+        // The branches of one transaction ask the same question, and its answer is final: once is enough.
+        var questions: [TransactionID: NodeID] = [:]
+        for index in wanted { questions[work[index].branch.gid.transaction] = work[index].branch.gid.commitPoint }
+        let order = questions.keys.sorted()
+        let segments = order.map { transaction in
+            Register.verdict(transaction, node: questions[transaction] ?? work[wanted[0]].branch.gid.commitPoint, coordinator: cluster.coordinator)
+        }
+        let replies = await send(segments, to: order.map { questions[$0].flatMap { names[$0] } }, interruption: .abandon)
+        var verdicts: [TransactionID: Verdict] = [:]
+        for (transaction, reply) in zip(order, replies) { verdicts[transaction] = reply.map { Register.verdict(from: $0) } ?? .undecided }
+        await Failpoints.pass(.recoveryAfterVerdict)
+        for index in wanted { work[index].on(.verdict(verdicts[work[index].branch.gid.transaction] ?? .undecided)) }
+    }
+
+    private func finish(_ work: inout [Work]) async {
+        let wanted = work.indices.filter { work[$0].action == .commitPrepared || work[$0].action == .rollbackPrepared }
+        if wanted.isEmpty { return }
+        await Failpoints.pass(.recoveryBeforeFinish)
+        var segments: [[Statement]] = []
+        for index in wanted {
+            let gid = work[index].branch.gid
+            segments.append([work[index].action == .commitPrepared ? Register.commitPrepared(gid) : Register.rollbackPrepared(gid)])
+        }
+        let replies = await send(segments, to: wanted.map { work[$0].branch.node }, interruption: .abandon, asOwner: true) {
+            await Failpoints.pass(.recoveryAfterFinish)
+        }
+        for (index, reply) in zip(wanted, replies) { work[index].on(.finished(reply.map { Commit.finish(from: $0) } ?? .unknown)) }
+    }
+
+    /// Sends segments to their nodes, many in a message and all nodes at the same time; `nil` where no answer came.
+    private func send(
+        _ segments: [[Statement]], to nodes: [NodeName?], interruption: Batch.Interruption, asOwner: Bool = false,
+        afterEachWindow: @escaping @Sendable () async -> Void = {}
+    ) async -> [SegmentReply?] {
+        var byNode: [NodeName: [Int]] = [:]
+        for (index, node) in nodes.enumerated() {
+            if let node { byNode[node, default: []].append(index) }
+        }
+        let places = byNode
+        let answers = await onEachNode(Array(byNode.keys)) { node in
+            let role = asOwner ? cluster.nodes[node]?.configuration.role : nil
+            var replies: [(Int, SegmentReply)] = []
+            var rest = (places[node] ?? [])[...]
+            while !rest.isEmpty {
+                let window = rest.prefix(Self.window)
+                rest = rest.dropFirst(Self.window)
+                var wire = window.map { segments[$0] }
+                // COMMIT PREPARED must be said as the role that prepared; the settings that a role brings do not matter here.
+                if let role { wire = [[Statement("SET ROLE \(try quoteIdentifier(role))")]] + wire + [[Statement("RESET ROLE")]] }
+                let answer = try await cluster.runControl(node, Batch(segments: wire, interruption: interruption), within: Self.patience)
+                let own = role == nil ? answer.segments[...] : answer.segments.dropFirst().dropLast()
+                replies += zip(window, own)
+                await afterEachWindow()
+            }
+            return replies
+        }
+        var result = [SegmentReply?](repeating: nil, count: segments.count)
+        for (_, answer) in answers {
+            guard case .success(let replies) = answer else { continue }
+            for (index, reply) in replies { result[index] = reply }
+        }
+        return result
+    }
+}

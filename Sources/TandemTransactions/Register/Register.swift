@@ -1,0 +1,122 @@
+import TandemCluster
+import TandemCore
+import TandemPostgres
+
+/// The statements on the decision register, `tandem.branch`.
+///
+/// First writer wins, by the primary key: that is the whole register, and it needs no clock, no lease and no other server (R2).
+enum Register {
+    /// The application name that marks the sessions of a transaction, and proves that a session is still in it.
+    static func mark(_ transaction: TransactionID) -> String { "tandem:\(transaction)" }
+
+    /// Sent right after BEGIN. `true`: until the transaction ends. Whatever ends it (COMMIT, ROLLBACK, AND CHAIN) also takes the mark back.
+    static func mark(_ transaction: TransactionID, statementTimeout: Duration) -> Statement {
+        Statement(
+            "SELECT pg_catalog.set_config('application_name', $1, true), pg_catalog.set_config('statement_timeout', $2, true)",
+            parameters: ParameterBuffer(texts: [mark(transaction), String(statementTimeout.wholeMilliseconds)]))
+    }
+
+    /// Deferred constraints and triggers run now, as the session's own role and under its timeouts, and not inside PREPARE or COMMIT.
+    static let immediateConstraints = Statement("SET CONSTRAINTS ALL IMMEDIATE")
+
+    /// R2, R5a, R17: the branch's row, in the message that carries PREPARE or COMMIT and never earlier, or ROLLBACK TO could take it away.
+    ///
+    /// It fails with 23502 when the session is no longer in the transaction that it began (A1: user SQL ended it) or when the id lies behind the
+    /// horizon, since the kind is then NULL; the rest of the message is skipped. Expected tag: `INSERT 0 1`. It also makes the commit that follows
+    /// wait for its flush and its standby whatever user SQL or the session's defaults say (A2), and lets the warning through that
+    /// tells of a wait that was cut short (A3).
+    static func row(_ transaction: TransactionID, node: NodeID, members: [NodeID], coordinator: String) -> Statement {
+        Statement(
+            """
+            INSERT INTO tandem.branch (transaction_id, node, kind, members, coordinator)
+            VALUES ($1::pg_catalog.uuid, $2,
+                CASE WHEN pg_catalog.current_setting('application_name') OPERATOR(pg_catalog.=) $3
+                      AND (SELECT n.forgotten FROM tandem.node n) OPERATOR(pg_catalog.<) $1::pg_catalog.uuid
+                      AND pg_catalog.set_config('synchronous_commit',
+                          CASE pg_catalog.current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true) IS NOT NULL
+                      AND pg_catalog.set_config('client_min_messages', 'warning', true) IS NOT NULL
+                     THEN 'W'::pg_catalog."char" END,
+                $4, $5)
+            """,
+            parameters: ParameterBuffer(texts: [
+                transaction.description, node.description, mark(transaction), "{\(members.map(\.description).joined(separator: ","))}", coordinator,
+            ]))
+    }
+
+    static func prepare(_ gid: GID) -> Statement {
+        // A gid holds nothing that would need quoting: its fields are checked when they are made.
+        Statement("PREPARE TRANSACTION '\(gid)'", isPrepared: false)
+    }
+
+    static let commit = Statement("COMMIT")
+    static let rollback = Statement("ROLLBACK")
+
+    /// Outside a block and alone in its segment (25001 otherwise).
+    static func commitPrepared(_ gid: GID) -> Statement { Statement("COMMIT PREPARED '\(gid)'", isPrepared: false) }
+    static func rollbackPrepared(_ gid: GID) -> Statement { Statement("ROLLBACK PREPARED '\(gid)'", isPrepared: false) }
+
+    /// R7, R17c: whether a branch must vote. A branch that reaches foreign servers may have written there without an xid of its own.
+    static let hasWritten = Statement(
+        """
+        SELECT pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL OR EXISTS (SELECT FROM pg_catalog.pg_foreign_server)
+        """)
+
+    /// R13, A8: the one statement that decides, alone in its transaction.
+    ///
+    /// The INSERT waits for a row that is being committed, writes the tombstone where there is none, reads what is there, and by DO UPDATE makes
+    /// this transaction write, so that its own synchronous COMMIT is the barrier (R13a): what was read is then as durable as that COMMIT. At
+    /// READ COMMITTED, whatever the session's default is: under any other level the row that was waited for is not visible (40001). No row in the
+    /// answer: the id lies behind the horizon. The answer counts only with the tag COMMIT and without a warning of replication.
+    static func verdict(_ transaction: TransactionID, node: NodeID, coordinator: String) -> [Statement] {
+        [
+            Statement("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"),
+            Statement(
+                """
+                SELECT pg_catalog.set_config('lock_timeout', '500', true), pg_catalog.set_config('statement_timeout', '0', true),
+                       pg_catalog.set_config('client_min_messages', 'warning', true),
+                       pg_catalog.set_config('synchronous_commit',
+                           CASE pg_catalog.current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)
+                """),
+            Statement(
+                """
+                INSERT INTO tandem.branch AS b (transaction_id, node, kind, coordinator)
+                SELECT $1::pg_catalog.uuid, $2, 'A', $3 FROM tandem.node n WHERE n.forgotten OPERATOR(pg_catalog.<) $1::pg_catalog.uuid
+                ON CONFLICT (transaction_id, node) DO UPDATE SET kind = b.kind RETURNING b.kind
+                """, parameters: ParameterBuffer(texts: [transaction.description, node.description, coordinator])),
+            commit,
+        ]
+    }
+
+    /// What the answer to ``verdict(_:node:coordinator:)`` says.
+    static func verdict(from reply: SegmentReply) -> Verdict {
+        guard reply.error == nil, reply.results.count == 4, reply.lastTag == "COMMIT", !reply.isReplicationUnconfirmed, !reply.hasTransactionWarning else {
+            return .undecided
+        }
+        let answer = reply.results[2]
+        guard answer.rowCount == 1 else { return .forgotten }
+        return switch answer.text(0, 0) {
+        case "W": .committed
+        case "A": .aborted
+        default: .undecided
+        }
+    }
+
+    /// A plain read of a row, never enough to decide.
+    static func read(_ transaction: TransactionID, node: NodeID) -> Statement {
+        Statement(
+            """
+            SELECT b.kind, n.forgotten OPERATOR(pg_catalog.>=) $1::pg_catalog.uuid, b.coordinator, b.at, b.members
+            FROM tandem.node n LEFT JOIN tandem.branch b ON b.transaction_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid AND b.node OPERATOR(pg_catalog.=) $2
+            """, parameters: ParameterBuffer(texts: [transaction.description, node.description]))
+    }
+
+    /// What the answer to ``read(_:node:)`` says.
+    static func row(from reply: SegmentReply) -> Row {
+        guard reply.error == nil, let result = reply.results.last, result.rowCount == 1 else { return .unreachable }
+        return switch result.text(0, 0) {
+        case "W": .work
+        case "A": .tombstone
+        default: result.text(0, 1) == "t" ? .forgotten : .absent
+        }
+    }
+}

@@ -1,0 +1,60 @@
+public import TandemCluster
+import TandemCore
+import TandemFailpoints
+import TandemPostgres
+
+extension Cluster {
+    /// Runs a transaction that is given as data.
+    ///
+    /// The nodes are locked in one order, the same for every such transaction, so that two of them cannot deadlock over several nodes. The
+    /// last node in that order is the commit point, and its whole branch travels in one message, after all others have voted: its rows are locked
+    /// the shortest.
+    ///
+    /// - Parameter request: the statements and how to run them.
+    /// - Returns: a receipt with one result an operation.
+    /// - Throws: as `transaction(_:_:)` does; `expectationViolated` when a statement touched another number of rows than it should.
+    @concurrent
+    public func run(_ request: TransactionRequest) async throws -> Receipt<[OperationResult]> {
+        guard !request.operations.isEmpty else {
+            throw TandemError(.configurationInvalid, "the transaction has no operations", nextStep: "give it at least one")
+        }
+        for operation in request.operations {
+            _ = try node(operation.node)
+            try RequestRun.check(operation)
+        }
+        let deadline = ContinuousClock.now + request.options.timeout
+        var attempt = 1
+        while true {
+            do {
+                return try await attemptRequest(request, deadline)
+            } catch let error as TandemError where error.isRetrySafe && error.effect != .none && attempt < request.options.attempts && ContinuousClock.now < deadline {
+                if request.options.id != nil { throw error }
+                attempt += 1
+                try await Task.sleep(for: RequestRun.backoff.delay(attempt: attempt - 1, random: .random(in: 0..<1)))
+            }
+        }
+    }
+
+    private func attemptRequest(_ request: TransactionRequest, _ deadline: ContinuousClock.Instant) async throws -> Receipt<[OperationResult]> {
+        let lane = pickLane()
+        return try await withTaskExecutorPreference(lane.reactor) { try await runOnLane(request, lane, deadline) }
+    }
+
+    @concurrent
+    private func runOnLane(_ request: TransactionRequest, _ lane: Lane, _ deadline: ContinuousClock.Instant) async throws -> Receipt<[OperationResult]> {
+        var options = request.options
+        options.nodes = Array(Set(request.operations.map(\.node)))
+        let admitted = try await admit(options, lane, deadline)
+        let run = RequestRun(cluster: self, request: request, options: options, lane: lane, transaction: admitted.id, deadline: deadline)
+        do {
+            let (results, pending) = try await run.run()
+            await Failpoints.pass(.beforeAcknowledgement)
+            release(run.sessions, lane, admitted)
+            return Receipt(transaction: admitted.id, value: results, pending: pending)
+        } catch {
+            await run.rollBack()
+            release(run.sessions, lane, admitted)
+            throw error
+        }
+    }
+}

@@ -1,0 +1,105 @@
+import TandemCluster
+public import TandemCore
+public import TandemPostgres
+
+/// The part of a global transaction on one node.
+///
+/// Overlapping calls queue in order and never interleave. A statement that fails dooms the branch, and so the transaction, unless it ran inside
+/// ``savepoint(_:)``.
+public struct Branch: Sendable {
+    let transaction: GlobalTransaction
+    /// The node's name.
+    public let node: NodeName
+
+    private var session: BranchSession { get throws { try transaction.session(node) } }
+
+    /// Runs a statement and returns how many rows it touched.
+    ///
+    /// - Parameters:
+    ///   - sql: one statement; interpolated values are bound, never spliced.
+    ///   - rows: how many rows it must touch; any number by default.
+    /// - Returns: the number in the statement's command tag; 0 for statements without one.
+    /// - Throws: `statementRefused` for statements that begin, end or prepare transactions; `statementFailed` and its kin with the server's
+    ///   SQLSTATE; `expectationViolated` when another number of rows was touched. Cancellation asks the server to stop, closes the connection and
+    ///   throws `CancellationError`.
+    @discardableResult
+    public func execute(_ sql: SQL, rows: ClosedRange<Int>? = nil) async throws -> Int {
+        let session = try session
+        let results = try await session.run([try Statement(sql)])
+        let count = results.last?.affectedRows ?? 0
+        if let rows, !rows.contains(count) {
+            let error = Expectation.violated(count, rows, node)
+            session.fail(error)
+            throw error
+        }
+        return count
+    }
+
+    /// Runs a query and returns its rows as tuples.
+    ///
+    /// ```swift
+    /// let rows = try await tx["bankA"].query("SELECT id, balance FROM account WHERE owner = \(name)", as: Int64.self, Decimal.self)
+    /// ```
+    ///
+    /// - Parameters:
+    ///   - sql: one statement that returns rows.
+    ///   - types: the type of each column.
+    /// - Returns: the rows, in order.
+    /// - Throws: `decodingFailed` with column, type and row, and what ``execute(_:rows:)`` throws.
+    public func query<each C: PostgresDecodable>(_ sql: SQL, as types: repeat (each C).Type) async throws -> [(repeat each C)] {
+        let results = try await session.run([try Statement(sql)])
+        guard let result = results.last else { return [] }
+        do {
+            return try (0..<result.rowCount).map { try result.decodeRow($0, as: repeat each types) }
+        } catch let error as TandemError {
+            throw error.with(node: node)
+        }
+    }
+
+    /// Runs a query and returns its rows as values of a `Decodable` type, by column name.
+    ///
+    /// - Parameters:
+    ///   - sql: one statement that returns rows.
+    ///   - type: the type of each row; its keys are column names, as they are or in snake case.
+    /// - Returns: the rows, in order.
+    /// - Throws: `decodingFailed` with column, type and row, and what ``execute(_:rows:)`` throws.
+    public func query<T: Decodable>(_ sql: SQL, decoding type: T.Type) async throws -> [T] {
+        let results = try await session.run([try Statement(sql)])
+        guard let result = results.last else { return [] }
+        do {
+            let decoder = RowDecoder(result)
+            return try (0..<result.rowCount).map { try decoder.decode(type, row: $0) }
+        } catch let error as TandemError {
+            throw error.with(node: node)
+        }
+    }
+
+    /// Runs several statements in one round trip.
+    ///
+    /// - Parameter statements: the statements, in order; the first that fails ends the pipeline.
+    /// - Returns: how many rows each touched.
+    /// - Throws: what ``execute(_:rows:)`` throws.
+    @discardableResult
+    public func pipeline(_ statements: [SQL]) async throws -> [Int] {
+        try await session.run(try statements.map { try Statement($0) }).map(\.affectedRows)
+    }
+
+    /// Runs a part of the branch that can be undone on its own: when `body` throws, what it did on this node is rolled back, and the
+    /// transaction can go on.
+    ///
+    /// - Parameter body: the part; what it throws is thrown on.
+    /// - Returns: what `body` returns.
+    /// - Throws: what `body` throws, or the failure of the savepoint itself.
+    public nonisolated(nonsending) func savepoint<V>(_ body: nonisolated(nonsending) (Branch) async throws -> V) async throws -> V {
+        let session = try session
+        let name = try await session.beginSavepoint()
+        do {
+            let value = try await body(self)
+            try await session.release(savepoint: name)
+            return value
+        } catch {
+            try await session.rollBack(to: name)
+            throw error
+        }
+    }
+}

@@ -1,0 +1,215 @@
+import TandemCluster
+import TandemCore
+import TandemPostgres
+
+/// One branch of a global transaction: a session of its node, in a transaction that this process began and alone may end.
+final class BranchSession: Sendable {
+    struct State {
+        var connection: Connection?
+        var hasBegun = false
+        /// A statement's tag said that it wrote. When none did, the server is asked before the votes.
+        var hasWritten = false
+        /// What went wrong first: the branch cannot commit any more.
+        var failure: TandemError?
+        /// Statements that travel with the next message.
+        var deferred: [Statement] = []
+        var savepoints = 0
+    }
+
+    let node: NodeRuntime
+    let transaction: TransactionID
+    private let lane: Lane
+    private let options: TransactionOptions
+    private let deadline: ContinuousClock.Instant
+    let turnstile = Turnstile()
+    let state = Locked(State())
+
+    init(node: NodeRuntime, transaction: TransactionID, lane: Lane, options: TransactionOptions, deadline: ContinuousClock.Instant) {
+        self.node = node
+        self.transaction = transaction
+        self.lane = lane
+        self.options = options
+        self.deadline = deadline
+    }
+
+    var name: NodeName { node.name }
+    var connection: Connection? { state.withLock { $0.connection } }
+    var failure: TandemError? { state.withLock { $0.failure } }
+
+    /// The number of the node behind this branch's connection: checked when it was opened.
+    func id() throws -> NodeID {
+        guard let identity = connection?.attachment as? NodeIdentity ?? node.identity else {
+            throw TandemError(.notInitialised, "the node is not known yet", node: name)
+        }
+        return identity.id
+    }
+
+    /// BEGIN and the mark that proves the transaction (R5a).
+    var opening: [Statement] {
+        let access = options.isReadOnly ? "READ ONLY" : "READ WRITE"
+        return [
+            Statement("BEGIN ISOLATION LEVEL \(options.isolation.sql) \(access)"),
+            Register.mark(transaction, statementTimeout: node.configuration.statementTimeout),
+        ]
+    }
+
+    // MARK: Statements
+
+    /// Runs statements in one message and returns their results, in order.
+    ///
+    /// - Parameter statements: user statements; each is refused before anything is sent when it would end the transaction.
+    func run(_ statements: [Statement]) async throws -> [ResultSet] {
+        for statement in statements { try check(statement) }
+        await turnstile.enter()
+        defer { turnstile.leave() }
+        return try await send(statements)
+    }
+
+    /// Refuses what only Tandem may say, and notes what leaves traces in the session.
+    func check(_ statement: Statement) throws {
+        guard let control = TransactionControl(of: statement.text) else { return }
+        throw TandemError(
+            .statementRefused, "\(control.rawValue) would change the transaction that the branch is part of", effect: .none, node: name,
+            nextStep: control.nextStep)
+    }
+
+    /// The caller holds the turnstile.
+    private func send(_ statements: [Statement]) async throws -> [ResultSet] {
+        if let failure { throw afterFailure(failure) }
+        let connection = try await open()
+        let isFirst = state.withLock { state in
+            defer { state.hasBegun = true }
+            return !state.hasBegun
+        }
+        let opening = isFirst ? self.opening : []
+        noteTraces(of: statements, on: connection)
+        let reply: SegmentReply
+        do {
+            reply = try await connection.run(Batch(opening + statements), deadline: deadline).only
+        } catch let failure as ConnectionFailure {
+            let error = TandemError(failure, node: name, effect: .rolledBack, phase: "statement")
+            fail(error)
+            if failure.kind == .cancelled { throw CancellationError() }
+            throw error
+        }
+        if let error = take(reply, after: opening.count) { throw error }
+        return Array(reply.results.dropFirst(opening.count))
+    }
+
+    func noteTraces(of statements: [Statement], on connection: Connection) {
+        guard statements.contains(where: { StatementClass(of: $0.text) == .other }) else { return }
+        connection.reactor.execute { connection.markDirty() }
+    }
+
+    /// Judges the answer to user statements, and returns why the branch cannot go on.
+    func take(_ reply: SegmentReply, after opening: Int) -> TandemError? {
+        if let error = reply.error {
+            let phase = reply.results.count < opening ? "begin" : "statement"
+            let failure = TandemError(error, node: name, effect: .rolledBack, phase: phase)
+            fail(failure)
+            return failure
+        }
+        for result in reply.results.dropFirst(opening) {
+            switch result.tag.prefix(while: { $0 != " " }) {
+            case "INSERT", "UPDATE", "DELETE", "MERGE": state.withLock { $0.hasWritten = true }
+            case "COMMIT", "ROLLBACK", "BEGIN", "START", "PREPARE": return poison("a statement ended the transaction")
+            default: break
+            }
+        }
+        // R5a: an early end that slipped through would commit a branch without its row.
+        guard reply.status == .inTransaction else { return poison("a statement ended the transaction") }
+        return nil
+    }
+
+    /// The session is not in the transaction it began: nothing of it may ever commit, so its connection is closed.
+    private func poison(_ what: String) -> TandemError {
+        let error = TandemError(
+            .protocolViolation, what, effect: .rolledBack, node: name, nextStep: "leave transaction control to Tandem: no COMMIT or ROLLBACK in statements",
+            phase: "statement")
+        fail(error)
+        if let connection { connection.reactor.execute { connection.close() } }
+        return error
+    }
+
+    func fail(_ error: TandemError) {
+        state.withLock { state in
+            if state.failure == nil { state.failure = error }
+        }
+    }
+
+    private func afterFailure(_ failure: TandemError) -> TandemError {
+        TandemError(
+            failure.code, "an earlier statement of this branch failed: \(failure.message)", effect: .rolledBack, isRetrySafe: failure.isRetrySafe, node: name,
+            sqlState: failure.sqlState, nextStep: "let the error end the body; to go on after one use savepoint { }", phase: "statement", cause: failure)
+    }
+
+    /// The branch's connection, leased when it is first needed. An admitted transaction has a place at each of its nodes.
+    func open() async throws -> Connection {
+        if let connection { return connection }
+        guard let pool = lane.pools[name] else { throw TandemError(.unknownNode, "there is no node \(name)", node: name) }
+        do {
+            let connection = try await pool.lease(deadline: deadline)
+            state.withLock { $0.connection = connection }
+            return connection
+        } catch let error as TandemError {
+            let error = error.with(effect: .rolledBack, phase: "begin")
+            fail(error)
+            throw error
+        }
+    }
+
+    // MARK: Savepoints
+
+    /// Sets a savepoint and returns its name.
+    func beginSavepoint() async throws -> String {
+        let name = state.withLock { state in
+            state.savepoints += 1
+            return "tandem_\(state.savepoints)"
+        }
+        await turnstile.enter()
+        defer { turnstile.leave() }
+        _ = try await send([Statement("SAVEPOINT \(name)", isPrepared: false)])
+        return name
+    }
+
+    func release(savepoint name: String) async throws {
+        await turnstile.enter()
+        defer { turnstile.leave() }
+        _ = try await send([Statement("RELEASE SAVEPOINT \(name)", isPrepared: false)])
+    }
+
+    /// Goes back to the savepoint; a statement's failure since then is undone with it.
+    func rollBack(to name: String) async throws {
+        await turnstile.enter()
+        defer { turnstile.leave() }
+        guard let connection, !connection.isClosed else { return }
+        state.withLock { $0.failure = nil }
+        let reply: SegmentReply
+        do {
+            let statements = ["ROLLBACK TO SAVEPOINT \(name)", "RELEASE SAVEPOINT \(name)"].map { Statement($0, isPrepared: false) }
+            reply = try await connection.run(Batch(statements), deadline: deadline).only
+        } catch let failure as ConnectionFailure {
+            let error = TandemError(failure, node: self.name, effect: .rolledBack, phase: "savepoint")
+            fail(error)
+            throw failure.kind == .cancelled ? CancellationError() : error
+        }
+        if let error = reply.error {
+            let failure = TandemError(error, node: self.name, effect: .rolledBack, phase: "savepoint")
+            fail(failure)
+            throw failure
+        }
+        guard reply.status == .inTransaction else { throw poison("the savepoint is gone") }
+    }
+
+    // MARK: The end
+
+    /// Gives the connection back; whatever is still open on it makes the pool close it. On the lane's reactor.
+    func giveBack() {
+        let connection = state.withLock { state in
+            defer { state.connection = nil }
+            return state.connection
+        }
+        guard let connection, let pool = lane.pools[name] else { return }
+        pool.release(connection)
+    }
+}

@@ -1,0 +1,55 @@
+/// What a target may import; the table of doors in ARCHITECTURE.md, downwards only.
+struct Door: Sendable {
+    /// Modules of this package.
+    let inside: Set<String>
+    /// Modules of the toolchain and of other packages.
+    let outside: Set<String>
+
+    private init(_ inside: Set<String>, outside: Set<String> = []) {
+        self.inside = inside
+        self.outside = outside
+    }
+
+    func admits(_ module: String) -> Bool {
+        inside.contains(module) || outside.contains(module)
+    }
+
+    private static let system: Set<String> = ["Foundation", "FoundationEssentials", "Glibc", "Synchronization"]
+    private static let telemetry: Set<String> = ["Logging", "Metrics", "Tracing"]
+    private static let driver: Set<String> = ["TandemCore", "TandemFailpoints", "TandemPostgres"]
+    private static let transactions: Set<String> = driver.union(["TandemCluster", "TandemTransactions"])
+
+    /// One row a target of Sources. A new target needs a row of its own, and a reason in ARCHITECTURE.md.
+    static let table: [String: Door] = [
+        // ground
+        "CLibPQ": Door([]),
+        "TandemCore": Door([]),
+        "TandemFailpoints": Door([], outside: ["Glibc", "Synchronization"]),
+        // driver
+        "TandemPostgres": Door(
+            ["CLibPQ", "TandemCore", "TandemFailpoints"],
+            outside: system.union(telemetry).union(["DequeModule", "Dispatch", "HeapModule", "OrderedCollections"])),
+        // cluster
+        "TandemCluster": Door(driver, outside: system.union(telemetry).union(["ServiceLifecycle"])),
+        // transaction
+        "TandemTransactions": Door(
+            driver.union(["TandemCluster"]), outside: system.union(telemetry).union(["DequeModule", "HeapModule", "ServiceLifecycle"])),
+        "Tandem": Door(["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions"]),
+        // adapters
+        "TandemConfiguration": Door(transactions.subtracting(["TandemFailpoints"]), outside: system.union(["Logging", "Yams"])),
+        "TandemLocal": Door(["TandemCore"], outside: system.union(["Logging"])),
+        // command
+        "TandemBench": Door(transactions.union(["TandemLocal"]), outside: system.union(["Logging", "ServiceLifecycle"])),
+        "TandemCommand": Door(
+            transactions.subtracting(["TandemPostgres"]).union(["Tandem", "TandemBench", "TandemConfiguration", "TandemLocal"]),
+            outside: system.union(["ArgumentParser", "Dispatch", "Logging", "ServiceLifecycle", "UnixSignals"])),
+    ]
+
+    /// Modules that only the named targets may import, wherever else a file stands: in Sources, Tests or Examples.
+    static let reserved: [String: Set<String>] = [
+        "CLibPQ": ["TandemPostgres"],
+        "Yams": ["TandemConfiguration"],
+        // Its own tests reach into it; nobody else does.
+        "TandemCommand": ["TandemCommandTests"],
+    ]
+}

@@ -49,17 +49,20 @@ let package = Package(
         room("TandemTransactions", ["TandemCore", "TandemFailpoints", "TandemPostgres", "TandemCluster", logging]),
         room("Tandem", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions"]),
         // adapters
-        room("TandemConfiguration", ["TandemCore", "TandemCluster", .product(name: "Yams", package: "Yams")]),
+        room(
+            "TandemConfiguration",
+            ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", .product(name: "Yams", package: "Yams")]),
         room("TandemLocal", ["TandemCore"]),
         // command
         room("TandemBench", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemLocal"]),
         .executableTarget(
             name: "TandemCommand",
             dependencies: [
-                "TandemCore", "TandemFailpoints", "TandemCluster", "TandemTransactions", "TandemConfiguration", "TandemLocal", "TandemBench",
-                arguments, lifecycle, logging,
+                "Tandem", "TandemCore", "TandemFailpoints", "TandemCluster", "TandemTransactions", "TandemConfiguration", "TandemLocal", "TandemBench",
+                arguments, lifecycle, logging, .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: house),
+        .executableTarget(name: "Scratch", dependencies: ["TandemBench", "TandemLocal", "TandemCluster", "TandemTransactions", "TandemCore"], path: "ScratchX"),
         // tests
         tests(of: "TandemCore"),
         tests(of: "TandemFailpoints"),

@@ -96,6 +96,17 @@ public final class Cluster: Sendable {
         }
     }
 
+    /// Connections that are open, over all nodes and lanes.
+    package func openConnections() async -> Int {
+        var sum = 0
+        for lane in lanes {
+            sum += await withCheckedContinuation { continuation in
+                lane.reactor.execute { continuation.resume(returning: lane.pools.values.reduce(0) { $0 + $1.count }) }
+            }
+        }
+        return sum
+    }
+
     /// Runs a batch on the node's control connection, which no transaction ever takes.
     package func runControl(_ node: NodeName, _ batch: Batch, within limit: Duration) async throws -> BatchReply {
         guard let pool = control[node] else { throw TandemError(.unknownNode, "there is no node \(node)", node: node) }

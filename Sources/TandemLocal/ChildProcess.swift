@@ -10,7 +10,8 @@ struct ChildProcess: Sendable {
 
     /// `input` and `output` are descriptors of ours; without them the child reads and writes /dev/null.
     static func spawn(
-        _ arguments: [String], directory: String = "/", input: Int32? = nil, output: Int32? = nil, inNewSession: Bool = false
+        _ arguments: [String], directory: String = "/", input: Int32? = nil, output: Int32? = nil, inNewSession: Bool = false,
+        extraEnvironment: [String] = []
     ) throws -> ChildProcess {
         let name = arguments[0]
         let session = inNewSession ? try [sessionProgram()] : []
@@ -45,7 +46,7 @@ struct ChildProcess: Sendable {
         posix_spawnattr_setflags(&attributes, Int16(flags))
 
         let argv = arguments.map { strdup($0) }
-        let envp = environment.map { strdup($0) }
+        let envp = (environment + extraEnvironment).map { strdup($0) }
         defer { (argv + envp).forEach { free($0) } }
         var processID: pid_t = 0
         let status = posix_spawn(&processID, arguments[0], &actions, &attributes, argv + [nil], envp + [nil])

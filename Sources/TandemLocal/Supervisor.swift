@@ -44,7 +44,8 @@ actor Supervisor {
         guard writeEnd >= 0 else { return }
         close(writeEnd)
         writeEnd = -1
-        _ = try? await poll(within: .seconds(30)) { identity?.isAlive != true }
+        guard let identity else { return }
+        _ = try? await poll(within: .seconds(30)) { @Sendable in !identity.isAlive }
     }
 
     deinit {

@@ -44,7 +44,8 @@ public struct GID: Hashable, Sendable, CustomStringConvertible {
     /// Reads a gid, of whatever cluster.
     ///
     /// R1: a text counts as ours only if it is, byte for byte, what we would have written. A near miss (upper case, a leading zero, a colon
-    /// within a field, a character that merely looks the same) is somebody else's: finishing it would decide a transaction that is not ours.
+    /// within a field, a character that merely looks the same) is somebody else's: finishing it would decide a transaction that is not
+    /// ours.
     ///
     /// - Parameter text: A gid of `pg_prepared_xacts`; the result is nil where it is foreign.
     public init?(_ text: String) {

@@ -1,7 +1,7 @@
 /// The identity of one global transaction, on every node, in every log line and on every command line.
 ///
-/// It is a UUID of version 7 (RFC 9562): its first 48 bits are the time it was made, so ids sort by age, rows are partitioned by id, and the
-/// horizon behind which rows are forgotten is an id. Pass your own to make a retry of a request unable to run twice:
+/// It is a UUID of version 7 (RFC 9562): its first 48 bits are the time it was made, so ids sort by age, rows are partitioned by id, and
+/// the horizon behind which rows are forgotten is an id. Pass your own to make a retry of a request unable to run twice:
 ///
 /// ```swift
 /// let id = TransactionID("018f3e2a-7c4b-7d11-9a52-0123456789ab")
@@ -40,8 +40,8 @@ public struct TransactionID: Hashable, Sendable, Comparable, Codable, LosslessSt
 
     /// Reads the ordinary text form of a UUID.
     ///
-    /// - Parameter text: 36 bytes, hexadecimal digits of either case with hyphens after 8, 12, 16 and 20 digits; the result is nil for any other
-    ///   text, also for the other forms that PostgreSQL reads (braces, no hyphens).
+    /// - Parameter text: 36 bytes, hexadecimal digits of either case with hyphens after 8, 12, 16 and 20 digits; the result is nil for any
+    ///   other text, also for the other forms that PostgreSQL reads (braces, no hyphens).
     public init?(_ text: String) {
         self.init(utf8: text.utf8)
     }

@@ -25,8 +25,8 @@ package enum Decision: Hashable, Sendable {
 /// What the register at the commit point says, asked by the one statement that may decide.
 ///
 /// R13, R13a: the statement inserts the tombstone, waits for an uncommitted row, reads what is there, and its own synchronous commit makes
-/// what it read durable. It is a verdict only if that commit was answered with the tag `COMMIT` and without a warning of replication; a verdict
-/// acted upon earlier can be lost in a crash of the node, and then the other side wins after all.
+/// what it read durable. It is a verdict only if that commit was answered with the tag `COMMIT` and without a warning of replication; a
+/// verdict acted upon earlier can be lost in a crash of the node, and then the other side wins after all.
 package enum Verdict: Hashable, Sendable {
     /// The row is 'W': the transaction is committed.
     case committed
@@ -35,6 +35,10 @@ package enum Verdict: Hashable, Sendable {
     /// No answer counts: 55P03, 57014, 40P01, 40001, a lost connection, an unreachable node. Ask again later.
     case undecided
     /// No row, and none could be inserted, since the id lies behind the horizon: nobody can know any more.
+    ///
+    /// That the statement returned nothing is not enough. Behind the horizon it has no row to insert, so it finds no conflict either and
+    /// returns nothing where the row still stands; the row has then to be read `FOR UPDATE` in the same transaction. Otherwise a branch
+    /// whose outcome is known would be held for ever.
     case forgotten
 }
 

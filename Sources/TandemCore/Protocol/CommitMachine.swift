@@ -1,9 +1,9 @@
 /// The coordinator's side of the commit of one global transaction: it decides what to do next, and somebody else does it.
 ///
 /// The transaction commits when the ordinary COMMIT of one branch, at the **commit point**, is durable; that commit carries the row that
-/// recovery reads. All other branches that wrote are prepared before and finished after it (presumed abort with a last resource: Mohan et al.,
-/// "Transaction Management in the R* Distributed Database Management System", 1986). Recovery may work on the same branches at any moment;
-/// the register's first writer wins, so nothing here rests on being alone.
+/// recovery reads. All other branches that wrote are prepared before and finished after it (presumed abort with a last resource: Mohan et
+/// al., "Transaction Management in the R* Distributed Database Management System", 1986). Recovery may work on the same branches at any
+/// moment; the register's first writer wins, so nothing here rests on being alone.
 ///
 /// ```swift
 /// var machine = CommitMachine(writers: [one, two], commitPoint: one)
@@ -215,8 +215,8 @@ extension CommitMachine {
             // The failed block may still be open on its connection: ROLLBACK ends it there.
             return [.rollback(node)] + (phase == .voting ? abort() : [])
         case .unknown:
-            // A14: it may be prepared, now or later (R15). Nothing that is sent now would be sure to come after its PREPARE, so it is left to
-            // recovery, which finds the gid whenever it appears and asks the register.
+            // A14: it may be prepared, now or later (R15). Nothing that is sent now would be sure to come after its PREPARE, so it is left
+            // to recovery, which finds the gid whenever it appears and asks the register.
             members[index].state = .ended
             return phase == .voting ? abort() : []
         }
@@ -266,8 +266,8 @@ extension CommitMachine {
         }
     }
 
-    /// R13: the coordinator that does not know its own decision asks as recovery does, tombstone first. A row missing in a plain read would be
-    /// no answer, since the COMMIT may still be on its way.
+    /// R13: the coordinator that does not know its own decision asks as recovery does, tombstone first. A row missing in a plain read would
+    /// be no answer, since the COMMIT may still be on its way.
     private mutating func askOrHold() -> [Action] {
         guard isRecorded else {
             // Without a row the register knows nothing: the question would write a tombstone over a commit and call it rolled back.
@@ -307,8 +307,8 @@ extension CommitMachine {
         case .asking: return hold()
         case .held, .aborting: return []
         case .committing:
-            // Whoever waits has waited long enough: the guards are let go and the connections of the readers come back. From here the order of
-            // R7 and R8a holds only for the members that have answered.
+            // Whoever waits has waited long enough: the guards are let go and the connections of the readers come back. From here the order
+            // of R7 and R8a holds only for the members that have answered.
             return commitGuards() + endReaders()
         }
     }
@@ -328,8 +328,8 @@ extension CommitMachine {
         return actions + proceedWithCommit()
     }
 
-    /// R12: only called where no commit is possible: the decision was never asked for (and never will be, this phase being final), or it was
-    /// refused, or its tombstone is durable.
+    /// R12: only called where no commit is possible: the decision was never asked for (and never will be, this phase being final), or it
+    /// was refused, or its tombstone is durable.
     private mutating func abort() -> [Action] {
         // The decision's own branch has ended with its message, or sits on a connection that nobody can use.
         var actions: [Action] = decisionWasSent ? [] : [.rollback(commitPoint)]
@@ -406,8 +406,8 @@ extension CommitMachine {
         // R8a: a guard's lock protects rows of other nodes, so it is held until those rows are visible.
         if members.allSatisfy({ $0.isGuard || $0.state == .ended }) { actions += commitGuards() }
         guard members.allSatisfy({ $0.state == .ended }) else { return actions }
-        // R7, A5: the readers' locks end after the last COMMIT PREPARED has been answered, or a mutex would be free before the write it protects
-        // is visible: a lost update.
+        // R7, A5: the readers' locks end after the last COMMIT PREPARED has been answered, or a mutex would be free before the write it
+        // protects is visible: a lost update.
         return actions + endReaders() + [.conclude(.applied)]
     }
 

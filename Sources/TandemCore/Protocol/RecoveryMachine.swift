@@ -1,12 +1,12 @@
 /// Recovery's side of one gid found in `pg_prepared_xacts`: it decides what to do next, and somebody else does it.
 ///
-/// Any number of these may work on one gid at any time, in any processes, next to a coordinator that may still be alive: nothing here rests on
-/// being alone, only on the register's first writer winning.
+/// Any number of these may work on one gid at any time, in any processes, next to a coordinator that may still be alive: nothing here rests
+/// on being alone, only on the register's first writer winning.
 ///
-/// R13, the order of observations: first the gid is listed (its branch is prepared), then the register is asked, then the branch is finished.
-/// The question writes before it reads. A coordinator that comes back late finds the tombstone, so it cannot commit any more; a commit in
-/// flight makes the question wait, so what it reads afterwards is final. Reading first and writing afterwards would leave a gap in which the
-/// decision commits.
+/// R13, the order of observations: first the gid is listed (its branch is prepared), then the register is asked, then the branch is
+/// finished. The question writes before it reads. A coordinator that comes back late finds the tombstone, so it cannot commit any more; a
+/// commit in flight makes the question wait, so what it reads afterwards is final. Reading first and writing afterwards would leave a gap
+/// in which the decision commits.
 ///
 /// ```swift
 /// var machine = RecoveryMachine(gid: gid.node, commitPoint: gid.commitPoint, isPastGrace: age > grace)
@@ -117,8 +117,8 @@ package struct RecoveryMachine: Hashable, Sendable {
     private mutating func peeked(_ row: Row) -> [Action] {
         switch row {
         case .work, .tombstone:
-            // R13a: a plain read proves nothing durable: a 'W' may wait for its standby, an 'A' for its flush. The question's own commit is the
-            // barrier, so it is asked although the row has been seen.
+            // R13a: a plain read proves nothing durable: a 'W' may wait for its standby, an 'A' for its flush. The question's own commit is
+            // the barrier, so it is asked although the row has been seen.
             return ask()
         case .absent, .forgotten:
             // Asking now would write a tombstone and so abort a transaction whose coordinator is at work.
@@ -141,8 +141,8 @@ package struct RecoveryMachine: Hashable, Sendable {
     private mutating func finished(_ finish: Finish, as settlement: Settlement, else check: Phase) -> [Action] {
         switch finish {
         case .done: settle(settlement)
-        // R16: 42704 may mean done by another or lost. Only the branch's own row tells, and it is read after the 42704: COMMIT PREPARED makes the
-        // row visible before the gid disappears.
+        // R16: 42704 may mean done by another or lost. Only the branch's own row tells, and it is read after the 42704: COMMIT PREPARED
+        // makes the row visible before the gid disappears.
         case .missing: go(check, .readRow(node))
         case .busy: settle(.busy)
         case .unknown: settle(.unreachable)

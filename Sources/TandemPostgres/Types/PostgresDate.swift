@@ -26,7 +26,7 @@ public struct PostgresDate: Hashable, Sendable, Comparable, Codable, LosslessStr
     ///   - month: 1 to 12.
     ///   - day: 1 to 31.
     public init?(year: Int, month: Int, day: Int) {
-        guard year != 0, abs(Int64(clamping: year)) < 10_000_000 else { return nil }
+        guard year != 0, (-9_999_999...9_999_999).contains(year) else { return nil }
         let astronomical = Int64(year > 0 ? year : year + 1)
         guard ProlepticCalendar.isValid(year: astronomical, month: Int64(month), day: Int64(day)) else { return nil }
         let days = ProlepticCalendar.days(year: astronomical, month: Int64(month), day: Int64(day))

@@ -45,16 +45,10 @@ extension PostgresNumeric {
         guard !overflow, !overflowToo else { return nil }
         mantissa = sum
         // A Decimal's exponent has eight bits.
-        while exponent > 127 {
-            let (larger, overflow) = mantissa.multipliedReportingOverflow(by: 10)
-            guard !overflow else { return nil }
-            mantissa = larger
-            exponent -= 1
-        }
-        guard exponent >= -128 else { return nil }
+        guard (-128...127).contains(exponent) else { return nil }
         let high = Decimal(UInt64(truncatingIfNeeded: mantissa >> 64))
         let low = Decimal(UInt64(truncatingIfNeeded: mantissa))
-        let significand = high * Decimal(sign: .plus, exponent: 0, significand: Self.twoToThe64) + low
+        let significand = high * Self.twoToThe64 + low
         let decimal = Decimal(sign: kind == .negative ? .minus : .plus, exponent: exponent, significand: significand)
         // Foundation rounds in silence: only what comes back the same was not rounded.
         return PostgresNumeric(decimal) == self ? decimal : nil

@@ -190,11 +190,17 @@ extension FixedWidthInteger {
     /// - Parameter value: The numeric.
     public init?(exactly value: PostgresNumeric) {
         guard value.isInteger else { return nil }
+        guard Self.bitWidth > 32 else {
+            // The base itself does not fit the narrow ones.
+            guard let wide = Int64(exactly: value), let narrow = Self(exactly: wide) else { return nil }
+            self = narrow
+            return
+        }
         var result: Self = 0
         for place in 0..<(value.digits.isEmpty ? 0 : value.weight + 1) {
-            let digit = place < value.digits.count ? value.digits[place] : 0
-            guard let step = Self(exactly: digit) else { return nil }
-            let (product, overflow) = Self(exactly: 10_000).map { result.multipliedReportingOverflow(by: $0) } ?? (0, result != 0)
+            let step = Self(place < value.digits.count ? value.digits[place] : 0)
+            let (product, overflow) = result.multipliedReportingOverflow(by: 10_000)
+            // A negative number is built downwards, since the least one has no positive counterpart.
             let (sum, overflowToo) =
                 value.kind == .negative ? product.subtractingReportingOverflow(step) : product.addingReportingOverflow(step)
             guard !overflow, !overflowToo else { return nil }

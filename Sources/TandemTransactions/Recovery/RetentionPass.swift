@@ -23,32 +23,40 @@ struct RetentionPass {
     private var nodes: [NodeName] { cluster.configuration.nodes.map(\.name) }
 
     func run() async throws -> Int {
-        let horizon = Self.horizon(before: cluster.configuration.retention)
+        // What is prepared now keeps the horizon below it: with no row yet, it would otherwise be held for an operator instead of being settled.
+        guard let horizon = Self.horizon(before: cluster.configuration.retention, below: try await listed().min()) else { return 0 }
         guard try await isAnythingOld(horizon) else { return 0 }
         await Failpoints.pass(.beforeForget)
         // Clocks choose the horizon, never an outcome.
         for node in nodes { try await raise(horizon, on: node) }
         await Failpoints.pass(.afterHorizon)
         for node in nodes { try await waitForOlderViews(on: node) }
-        let (branches, unreachable) = await RecoveryPass(cluster: cluster, grace: .zero, isDryRun: true).list()
-        if let missing = unreachable.first {
-            throw TandemError(
-                .nodeUnreachable, "rows are kept while a node cannot say what it still has prepared: \(missing.reason)", isRetrySafe: true, node: missing.node)
-        }
-        let needed = Set(branches.map(\.gid.transaction))
+        let needed = try await listed()
         var removed = 0
         for node in nodes { removed += try await delete(upTo: horizon, except: needed, on: node) }
         await Failpoints.pass(.afterForget)
         return removed
     }
 
-    /// The highest id that could have been made before the retention began.
-    private static func horizon(before retention: Duration) -> TransactionID {
+    /// The transactions that have a prepared branch on some node; all nodes must answer.
+    private func listed() async throws -> Set<TransactionID> {
+        let (branches, unreachable) = await RecoveryPass(cluster: cluster, grace: .zero, isDryRun: true).list()
+        if let missing = unreachable.first {
+            throw TandemError(
+                .nodeUnreachable, "rows are kept while a node cannot say what it still has prepared: \(missing.reason)", isRetrySafe: true, node: missing.node)
+        }
+        return Set(branches.map(\.gid.transaction))
+    }
+
+    /// The highest id that could have been made before the retention began and before `oldest`.
+    private static func horizon(before retention: Duration, below oldest: TransactionID?) -> TransactionID? {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         let now = UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000
         let age = UInt64(max(0, retention.wholeMilliseconds))
-        return .make(milliseconds: now > age ? now - age : 0, random: (0, 0))
+        guard now > age else { return nil }
+        let start = min(now - age, (oldest?.milliseconds ?? .max) - 1)
+        return .make(milliseconds: start, random: (0, 0))
     }
 
     private func isAnythingOld(_ horizon: TransactionID) async throws -> Bool {

@@ -65,8 +65,11 @@ enum Register {
     ///
     /// The INSERT waits for a row that is being committed, writes the tombstone where there is none, reads what is there, and by DO UPDATE makes
     /// this transaction write, so that its own synchronous COMMIT is the barrier (R13a): what was read is then as durable as that COMMIT. At
-    /// READ COMMITTED, whatever the session's default is: under any other level the row that was waited for is not visible (40001). No row in the
-    /// answer: the id lies behind the horizon. The answer counts only with the tag COMMIT and without a warning of replication.
+    /// READ COMMITTED, whatever the session's default is: under any other level the row that was waited for is not visible (40001).
+    ///
+    /// Behind the horizon the INSERT has nothing to insert and so finds no conflict either, but a row that is still needed stands there (R17):
+    /// the SELECT reads it, and its lock makes this transaction write, so that it is a barrier as well. Neither row: nobody can know any more.
+    /// The answer counts only with the tag COMMIT and without a warning of replication.
     static func verdict(_ transaction: TransactionID, node: NodeID, coordinator: String) -> [Statement] {
         [
             Statement("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"),
@@ -83,16 +86,21 @@ enum Register {
                 SELECT $1::pg_catalog.uuid, $2, 'A', $3 FROM tandem.node n WHERE n.forgotten OPERATOR(pg_catalog.<) $1::pg_catalog.uuid
                 ON CONFLICT (transaction_id, node) DO UPDATE SET kind = b.kind RETURNING b.kind
                 """, parameters: ParameterBuffer(texts: [transaction.description, node.description, coordinator])),
+            Statement(
+                """
+                SELECT b.kind FROM tandem.branch b
+                WHERE b.transaction_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid AND b.node OPERATOR(pg_catalog.=) $2 FOR UPDATE
+                """, parameters: ParameterBuffer(texts: [transaction.description, node.description])),
             commit,
         ]
     }
 
     /// What the answer to ``verdict(_:node:coordinator:)`` says.
     static func verdict(from reply: SegmentReply) -> Verdict {
-        guard reply.error == nil, reply.results.count == 4, reply.lastTag == "COMMIT", !reply.isReplicationUnconfirmed, !reply.hasTransactionWarning else {
+        guard reply.error == nil, reply.results.count == 5, reply.lastTag == "COMMIT", !reply.isReplicationUnconfirmed, !reply.hasTransactionWarning else {
             return .undecided
         }
-        let answer = reply.results[2]
+        let answer = reply.results[2].rowCount == 1 ? reply.results[2] : reply.results[3]
         guard answer.rowCount == 1 else { return .forgotten }
         return switch answer.text(0, 0) {
         case "W": .committed

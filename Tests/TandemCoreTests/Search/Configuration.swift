@@ -20,6 +20,8 @@ struct Configuration: Sendable, CustomStringConvertible {
     var pointGoesBack = false
     /// User SQL may have ended a branch's transaction before the commit begins.
     var userEnds = false
+    /// A recoverer may find a gid within its grace time, and then only looks before it asks.
+    var mayBeYoung = false
     var broken: Break?
 
     var description: String { broken.map { "\(name), broken: \($0.rawValue)" } ?? name }
@@ -32,6 +34,7 @@ struct Configuration: Sendable, CustomStringConvertible {
     }
 
     static let base = Configuration(name: "base")
+    static let young = Configuration(name: "young", isPointOpen: false, recoverers: 1, mayBeYoung: true)
     static let last = Configuration(name: "last", isPointOpen: false)
     static let forget = Configuration(name: "forget", recoverers: 1, forgets: true)
     static let forgetLast = Configuration(name: "forget-last", isPointOpen: false, areMembersOpen: false, recoverers: 1, forgets: true)

@@ -6,8 +6,8 @@ struct Label {
     let index: Int
 }
 
-/// Everything around the machines: servers, wire, accidents. It knows no rule of the protocol but those that servers and the shell keep (the
-/// unique key, the fence, the proof, tags mapped to answers); every decision is a machine's.
+/// Everything around the machines: servers, wire, accidents. It knows no rule of the protocol but those that servers and the shell keep
+/// (the unique key, the fence, the proof, tags mapped to answers); every decision is a machine's.
 ///
 /// A request stays on the wire until it is executed, however late and whoever has died meanwhile; a request that never arrives is one that
 /// stays for ever. The caller may be told "unknown" at any time before it has the answer. A machine that pauses is one that takes no step.
@@ -192,7 +192,9 @@ extension Environment {
 
     /// Before the commit begins, a statement of the user may have been COMMIT, ROLLBACK or the like.
     private func userSteps(_ world: World) {
-        guard world.coordinator == machines.number(of: CommitMachine(writers: Machines.nodes, commitPoint: Machines.nodes[0])) else { return }
+        guard world.coordinator == machines.number(of: CommitMachine(writers: Machines.nodes, commitPoint: Machines.nodes[0])) else {
+            return
+        }
         for node in 0..<3 where world.branch[node] == .open {
             emit(changed(world) { $0.branch[node] = .ended }, "user SQL ends the transaction at", node)
         }
@@ -348,7 +350,7 @@ extension Environment {
             case .asking: .sent
             case .holding: .holding
             case .barrier: .barrier
-            case .idle, .committing, .rollingBack, .checking: .none
+            case .idle, .peeking, .committing, .rollingBack, .checking: .none
             }
         }
     }
@@ -452,7 +454,7 @@ extension Environment {
         setRecoverer(&world, asker) { $0.machine = step.machine }
         for action in step.actions {
             switch action {
-            case .peek: break
+            case .peek: setRecoverer(&world, asker) { $0.task = .peeking }
             case .askRegister: setRecoverer(&world, asker) { $0.task = .asking }
             case .commitPrepared: setRecoverer(&world, asker) { $0.task = .committing }
             case .rollbackPrepared: setRecoverer(&world, asker) { $0.task = .rollingBack }
@@ -472,6 +474,8 @@ extension Environment {
         let task = recoverer(world, asker).task
         switch task {
         case .idle: return listSteps(world, asker)
+        case .peeking:
+            emit(changed(world) { recover(&$0, asker, .peeked(readRow(world, 0))) }, "a recoverer looks at the commit point's row")
         case .asking, .holding, .barrier: questionSteps(world, asker)
         case .committing, .rollingBack: recoveryFinishes(world, asker, commits: task == .committing)
         case .checking:
@@ -484,13 +488,18 @@ extension Environment {
     /// The list is a step of its own: by the time of the question the branch may be finished, and the transaction forgotten.
     private func listSteps(_ world: World, _ asker: Asker) {
         for member in 1...2 where world.branch[member].isListed {
-            let machine = machines.recovery(of: member)
-            emit(
-                changed(world) {
-                    setRecoverer(&$0, asker) { $0.machine = machine }
-                    recover(&$0, asker, .begin)
-                }, "a recoverer lists the gid of", member)
+            begin(world, asker, member, isPastGrace: true)
+            if configuration.mayBeYoung { begin(world, asker, member, isPastGrace: false) }
         }
+    }
+
+    private func begin(_ world: World, _ asker: Asker, _ member: Int, isPastGrace: Bool) {
+        let machine = machines.recovery(of: member, isPastGrace: isPastGrace)
+        emit(
+            changed(world) {
+                setRecoverer(&$0, asker) { $0.machine = machine }
+                recover(&$0, asker, .begin)
+            }, isPastGrace ? "a recoverer lists the gid of" : "a recoverer lists the young gid of", member)
     }
 
     private func recoveryFinishes(_ world: World, _ asker: Asker, commits: Bool) {
@@ -535,12 +544,6 @@ extension Environment {
         }
     }
 
-    /// The pass looks once, at complete rows: what it has removed itself is no contradiction.
-    private func isAlarming(_ world: World) -> Bool {
-        guard configuration.hasFailover, !isBroken(.noAudit) else { return false }
-        return world.isDecisionMissing || world.isMemberMissing && !isBroken(.oneSidedAudit)
-    }
-
     private func isAnythingOpen(_ world: World, _ node: Int) -> Bool {
         guard world.branch[node] != .open, world.branch[node] != .ended else { return true }
         return node == 0 && (world.decide == .executing || isKeyHeld(world))
@@ -564,23 +567,6 @@ extension Environment {
         guard configuration.hasFailover, !isBroken(.noAudit) else { return false }
         return world.isDecisionMissing || world.isMemberMissing && !isBroken(.oneSidedAudit)
     }
-
-    private func isAnythingOpen(_ world: World, _ node: Int) -> Bool {
-        guard world.branch[node] != .open, world.branch[node] != .ended else { return true }
-        return node == 0 && (world.decide == .executing || isKeyHeld(world))
-    }
-
-    private func removal(_ world: World, _ nodes: [Int]) {
-        guard nodes.contains(where: { world.row[$0] != .absent }) else { return }
-        let isEverywhereCleared = world.horizon[0] == .cleared && world.horizon[1] == .cleared
-        guard isEverywhereCleared && !world.isAnyListed || isBroken(.forgetEarly) else { return }
-        emit(
-            changed(world) {
-                // A15: the clean-up pass compares the rows before it removes the first of them.
-                if isAlarming($0) { $0.isReported = true }
-                for node in nodes { $0.row[node] = .absent }
-            }, "rows are removed at", nodes[0])
-    }
 }
 
 // MARK: - Accidents
@@ -592,7 +578,10 @@ extension Environment {
                 let crashed = changed(world) { stop(&$0, node) }
                 emit(crashed, "a crash, nothing lost, at", node)
                 if node == 0 && world.isRowVolatile {
-                    emit(changed(crashed) { $0.row[0] = .absent; $0.isRowVolatile = false }, "a crash, the unflushed row lost, at", 0)
+                    emit(
+                        changed(crashed) {
+                            $0.row[0] = .absent; $0.isRowVolatile = false
+                        }, "a crash, the unflushed row lost, at", 0)
                 }
             }
         }

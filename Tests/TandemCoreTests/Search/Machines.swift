@@ -1,7 +1,7 @@
 @testable import TandemCore
 
-/// The real machines of the module, each distinct value once: a state of the search holds their numbers, and a step that was taken before is
-/// looked up, not computed again.
+/// The real machines of the module, each distinct value once: a state of the search holds their numbers, and a step that was taken before
+/// is looked up, not computed again.
 final class Machines {
     struct CommitStep {
         let machine: UInt16
@@ -68,9 +68,9 @@ final class Machines {
         return step
     }
 
-    /// The number of a new machine for a member's gid, past its grace time.
-    func recovery(of member: Int) -> UInt8 {
-        let machine = number(of: RecoveryMachine(gid: Self.nodes[member], commitPoint: Self.nodes[0], isPastGrace: true))
+    /// The number of a new machine for a member's gid.
+    func recovery(of member: Int, isPastGrace: Bool) -> UInt8 {
+        let machine = number(of: RecoveryMachine(gid: Self.nodes[member], commitPoint: Self.nodes[0], isPastGrace: isPastGrace))
         targets[machine] = member
         return machine
     }

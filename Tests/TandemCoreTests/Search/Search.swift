@@ -11,23 +11,24 @@
 /// - **live**: some schedule (the coordinator may die in it) finishes every branch, or ends in a branch that is *held*: prepared, while its
 ///   evidence has been removed behind the horizon.
 ///
-/// Where a **member** goes back to an earlier state, all of this stays true, a branch that is gone (`lost`) counting neither as committed nor
-/// as aborted; alarms are allowed; and once everything is quiet, a lost branch of a transaction of which another branch is committed has been
-/// reported by a machine, or the rows of the nodes contradict each other, which the clean-up pass reports (A15) before it removes any.
+/// Where a **member** goes back to an earlier state, all of this stays true, a branch that is gone (`lost`) counting neither as committed
+/// nor as aborted; alarms are allowed; and once everything is quiet, a lost branch of a transaction of which another branch is committed
+/// has been reported by a machine, or the rows of the nodes contradict each other, which the clean-up pass reports (A15) before it removes
+/// any.
 ///
-/// Where the **commit point** goes back, the register itself has lost an acknowledged decision, and no protocol that trusts it can stay atomic.
-/// The promise is then **reported**: once everything is quiet, branches that differ (one committed, another aborted or lost) have been reported
-/// by a machine, or the rows contradict each other. What leaves no trace is a decision lost before any member was finished: all branches are
-/// then rolled back, alike, as after any failover to a copy without the acknowledged transaction.
+/// Where the **commit point** goes back, the register itself has lost an acknowledged decision, and no protocol that trusts it can stay
+/// atomic. The promise is then **reported**: once everything is quiet, branches that differ (one committed, another aborted or lost) have
+/// been reported by a machine, or the rows contradict each other. What leaves no trace is a decision lost before any member was finished:
+/// all branches are then rolled back, alike, as after any failover to a copy without the acknowledged transaction.
 ///
-/// A copy so old that it lacks what the others have already forgotten is outside of this: the retention has to be longer than any copy lags.
-/// (A branch that such a copy brings back *prepared* is inside: it is held.)
+/// A copy so old that it lacks what the others have already forgotten is outside of this: the retention has to be longer than any copy
+/// lags. (A branch that such a copy brings back *prepared* is inside: it is held.)
 struct Search {
     enum Property: String, Sendable, CaseIterable { case atomic, honest, quiet, reported, live }
 
     let configuration: Configuration
     /// The properties that are looked at.
-    var properties = Set(Property.allCases)
+    var properties = Property.allCases
 
     struct Report {
         let states: Int

@@ -13,13 +13,14 @@ struct SearchTests {
 
     static let cases = [
         Case(configuration: .base, floor: 25_000),
+        Case(configuration: .young, floor: 8_000),
         Case(configuration: .last, floor: 20_000),
         Case(configuration: .forget, floor: 60_000),
         Case(configuration: .forgetLast, floor: 60_000),
         Case(configuration: .crash, floor: 40_000),
         Case(configuration: .synchronous, floor: 75_000),
         Case(configuration: .userEnded, floor: 10_000),
-        Case(configuration: .memberFailover, floor: 120_000),
+        Case(configuration: .memberFailover, floor: 35_000),
         Case(configuration: .forgottenFailover, floor: 50_000),
         Case(configuration: .pointFailover, floor: 50_000),
     ]
@@ -80,7 +81,8 @@ struct BreakTests {
     func isFound(_ one: Case) {
         let broken = one.configuration.breaking(one.rule)
         let report = Search(configuration: broken, properties: [one.property]).run()
-        print("search \(broken): violates \(report.violation?.rawValue ?? "nothing") after \(report.states) states, \(report.trace.count - 1) steps")
+        let found = report.violation?.rawValue ?? "nothing"
+        print("search \(broken): violates \(found) after \(report.states) states, \(report.trace.count - 1) steps")
         #expect(report.violation == one.property)
         #expect(report.trace.count > 3, "the way there is shown")
     }

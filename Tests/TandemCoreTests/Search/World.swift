@@ -92,7 +92,7 @@ enum AskWire: UInt8 {
 }
 
 /// What a recoverer is about; a paused one just stays there.
-enum RecoveryTask: UInt8 { case idle, asking, holding, barrier, committing, rollingBack, checking }
+enum RecoveryTask: UInt8 { case idle, peeking, asking, holding, barrier, committing, rollingBack, checking }
 
 struct Recoverer: Equatable {
     var machine: UInt8 = 0
@@ -141,8 +141,8 @@ struct World {
     /// A member's 'W' whose commit point has none, or 'A': a lost decision (A15).
     var isDecisionMissing: Bool { row[0] != .work && (row[1] == .work || row[2] == .work) }
 
-    /// The commit point's 'W' without the row of a member: a lost branch, once its gid is listed nowhere. To see it, the clean-up pass has to
-    /// know the members, which the commit point's row names.
+    /// The commit point's 'W' without the row of a member: a lost branch, once its gid is listed nowhere. To see it, the clean-up pass has
+    /// to know the members, which the commit point's row names.
     var isMemberMissing: Bool { row[0] == .work && (row[1] != .work || row[2] != .work) }
 
     /// Whether the clean-up pass finds something wrong in the rows.

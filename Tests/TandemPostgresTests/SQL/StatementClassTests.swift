@@ -10,7 +10,8 @@ struct StatementClassTests {
             ("END", "END"), ("ROLLBACK TO SAVEPOINT a", "ROLLBACK"), ("abort", "ABORT"), ("SAVEPOINT a", "SAVEPOINT"),
             ("RELEASE a", "RELEASE"), ("PREPARE TRANSACTION 'x'", "PREPARE TRANSACTION"), ("COMMIT PREPARED 'x'", "COMMIT PREPARED"),
             ("ROLLBACK\tPREPARED'x'", "ROLLBACK PREPARED"), ("SET TRANSACTION READ ONLY", "SET TRANSACTION"),
-            ("SET LOCAL TRANSACTION ISOLATION LEVEL SERIALIZABLE", "SET TRANSACTION"), ("set session transaction read only", "SET TRANSACTION"),
+            ("SET LOCAL TRANSACTION ISOLATION LEVEL SERIALIZABLE", "SET TRANSACTION"),
+            ("set session transaction read only", "SET TRANSACTION"),
             ("SET transaction_isolation TO 'serializable'", "SET TRANSACTION"), ("  \n\t\r\u{c}\u{b}COMMIT", "COMMIT"),
             ("-- a comment\nCOMMIT", "COMMIT"), ("-- a comment\rCOMMIT", "COMMIT"), ("/* a */COMMIT", "COMMIT"),
             ("/* a /* b */ c */ -- d\n/**/ CoMmIt -- e", "COMMIT"), ("/***/commit", "COMMIT"), ("/*/**/*/commit", "COMMIT"),
@@ -39,12 +40,17 @@ struct StatementClassTests {
     @Test(
         "everything else may leave something in the session",
         arguments: [
-            "SELECT set_config('a.b', 'c', false)", "SELECT Set_Config('a.b', 'c', false)", "SELECT pg_catalog.\"set_config\"('a', 'b', true)",
+            "SELECT set_config('a.b', 'c', false)", "SELECT Set_Config('a.b', 'c', false)",
+            "SELECT pg_catalog.\"set_config\"('a', 'b', true)",
             "SELECT pg_advisory_lock(1)", "SELECT PG_TRY_ADVISORY_LOCK(1)", "WITH x AS (SELECT pg_advisory_lock_shared(1)) SELECT 1",
-            "INSERT INTO t SELECT pg_advisory_lock(1)", "SELECT 1 INTO TEMP t", "select 1 into /* x */ temporary table t", "CREATE TABLE t ()",
-            "SET search_path = x", "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SET LOCAL lock_timeout = 1", "LISTEN x", "DO $$ $$",
-            "PREPARE p AS SELECT 1", "PREPARE transaction AS SELECT 1", "PREPARE transaction(int) AS SELECT 1", "CALL p()", "", " ", "-- COMMIT",
-            "/* COMMIT", "/* /* */ COMMIT", "committed", "commit_x", "commit$1", "commité", "\"commit\"", "'commit'", "$1", "1", "\u{FEFF}COMMIT", "\u{a0}COMMIT",
+            "INSERT INTO t SELECT pg_advisory_lock(1)", "SELECT 1 INTO TEMP t", "select 1 into /* x */ temporary table t",
+            "CREATE TABLE t ()",
+            "SET search_path = x", "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SET LOCAL lock_timeout = 1", "LISTEN x",
+            "DO $$ $$",
+            "PREPARE p AS SELECT 1", "PREPARE transaction AS SELECT 1", "PREPARE transaction(int) AS SELECT 1", "CALL p()", "", " ",
+            "-- COMMIT",
+            "/* COMMIT", "/* /* */ COMMIT", "committed", "commit_x", "commit$1", "commité", "\"commit\"", "'commit'", "$1", "1",
+            "\u{FEFF}COMMIT", "\u{a0}COMMIT",
             "ＣＯＭＭＩＴ", "EXPLAIN SELECT 1", "COPY t FROM STDIN", "LOCK TABLE t", "-", "/", "starting", "ended", "set",
         ])
     func other(text: String) {

@@ -48,11 +48,11 @@ struct ArrayTests {
         let numeric = "0000000100000001000006a400000003000000010000000c0002000000000002000103e8ffffffff0000000800000000c0000000"
         #expect(try decode(hex: numeric, .numericArray, as: [PostgresNumeric?].self) == ["1.10", nil, .nan])
         #expect(try decode("{t,f,NULL}", .boolArray, as: [Bool?].self) == [true, false, nil])
-        #expect(try decode("{-Infinity,-0,5e-324}", .float8Array, as: [Double].self) == [-.infinity, 0, 5e-324])
+        #expect(try decode("{-Infinity,-0,5e-324}", .float8Array, as: [Double].self) == [-.infinity, 0, .leastNonzeroMagnitude])
         #expect(
             try decode(#"{"1 day","1 mon -00:00:01"}"#, .intervalArray, as: [PostgresInterval].self)
                 == [PostgresInterval(days: 1), PostgresInterval(months: 1, microseconds: -1_000_000)])
-        #expect(try decode(#"{2026-01-01,"0044-03-15 BC"}"#, .dateArray, as: [PostgresDate].self).map(\.days) == [9497, -746_375])
+        #expect(try decode(#"{2026-01-01,"0044-03-15 BC"}"#, .dateArray, as: [PostgresDate].self).map(\.days) == [9497, -746_117])
         #expect(try decode(#"{"2026-01-01 12:00:00+00",infinity}"#, .timestamptzArray, as: [PostgresTimestampTZ].self).last == .infinity)
         #expect(try decode(#"{"{\"a\": \"x\\\"y\"}"}"#, .jsonbArray, as: [PostgresJSON<[String: String]>].self) == [.init(["a": "x\"y"])])
     }
@@ -124,7 +124,7 @@ struct ArrayTests {
         var random = Seeded(4)
         for _ in 0..<10_000 {
             let dimensions = (0..<Int.random(in: 1...6, using: &random)).map { _ in
-                PostgresArrayDimension(lowerBound: .random(in: -3...3, using: &random), count: .random(in: 1...3, using: &random))
+                PostgresArrayDimension(lowerBound: .random(in: -3...3, using: &random), count: .random(in: 1...2, using: &random))
             }
             let count = dimensions.reduce(1) { $0 * $1.count }
             let elements = (0..<count).map { _ in Bool.random(using: &random) ? Int64.random(in: .min ... .max, using: &random) : nil }

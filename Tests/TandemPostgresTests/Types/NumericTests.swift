@@ -87,20 +87,21 @@ struct NumericTests {
         #expect(Int16(exactly: PostgresNumeric(20_000)) == 20_000)
         #expect(Int(exactly: "1e18" as PostgresNumeric) == 1_000_000_000_000_000_000)
         #expect(Int(exactly: "1.5" as PostgresNumeric) == nil)
-        #expect(Int(exactly: .nan) == nil)
+        #expect(Int(exactly: .nan as PostgresNumeric) == nil)
     }
 
     @Test("conversion to Decimal is exact or throws")
     func decimals() throws {
         #expect(try ("19.90" as PostgresNumeric).decimal() == Decimal(string: "19.90"))
         #expect(try ("-0.00001" as PostgresNumeric).decimal() == Decimal(string: "-0.00001"))
-        #expect(try ("340282366920938463463374607431768211455" as PostgresNumeric).decimal().description == "340282366920938463463374607431768211455")
+        #expect(
+            try ("340282366920938463463374607431768211455" as PostgresNumeric).decimal().description
+                == "340282366920938463463374607431768211455")
         #expect(throws: (any Error).self) { try ("340282366920938463463374607431768211456" as PostgresNumeric).decimal() }
         #expect(throws: (any Error).self) { try ("12345678901234567890123456789012345678901234567890.12345" as PostgresNumeric).decimal() }
         #expect(throws: (any Error).self) { try PostgresNumeric.infinity.decimal() }
         #expect(try ("1e127" as PostgresNumeric).decimal() == Decimal(sign: .plus, exponent: 127, significand: 1))
-        #expect(try ("1e160" as PostgresNumeric).decimal() == Decimal(sign: .plus, exponent: 127, significand: Decimal(sign: .plus, exponent: 33, significand: 1)))
-        #expect(throws: (any Error).self) { try ("1e170" as PostgresNumeric).decimal() }
+        #expect(throws: (any Error).self) { try ("1e128" as PostgresNumeric).decimal() }
         #expect(throws: (any Error).self) { try ("1e-129" as PostgresNumeric).decimal() }
         #expect(try (.nan as PostgresNumeric).decimal().isNaN)
         #expect(reason(Decimal.self, "0.1234567890123456789012345678901234567890123", .numeric) == .losesDigits)
@@ -121,8 +122,10 @@ struct NumericTests {
     func property() throws {
         var random = Seeded(1)
         for _ in 0..<10_000 {
-            let integer = String((0..<Int.random(in: 1...40, using: &random)).map { _ in Character("\(Int.random(in: 0...9, using: &random))") })
-            let fraction = String((0..<Int.random(in: 0...40, using: &random)).map { _ in Character("\(Int.random(in: 0...9, using: &random))") })
+            let integer = String(
+                (0..<Int.random(in: 1...40, using: &random)).map { _ in Character("\(Int.random(in: 0...9, using: &random))") })
+            let fraction = String(
+                (0..<Int.random(in: 0...40, using: &random)).map { _ in Character("\(Int.random(in: 0...9, using: &random))") })
             let text = (Bool.random(using: &random) ? "-" : "") + integer + (fraction.isEmpty ? "" : "." + fraction)
             let value = try #require(PostgresNumeric(text))
             let back = try roundTrip(value, .numeric)

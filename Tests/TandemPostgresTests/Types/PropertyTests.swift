@@ -40,13 +40,17 @@ struct PropertyTests {
     @Test("texts, bytes and UUIDs")
     func others() throws {
         try check(.text) { random in
-            String(String.UnicodeScalarView((0..<Int.random(in: 0...20, using: &random)).compactMap { _ in
-                Unicode.Scalar(UInt32.random(in: 1...0x10ffff, using: &random))
-            }))
+            String(
+                String.UnicodeScalarView(
+                    (0..<Int.random(in: 0...20, using: &random)).compactMap { _ in
+                        Unicode.Scalar(UInt32.random(in: 1...0x10ffff, using: &random))
+                    }))
         }
         try check(.bytea) { random in (0..<Int.random(in: 0...40, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) } }
         try check(.byteaArray) { random in
-            (0..<Int.random(in: 0...4, using: &random)).map { _ in Data((0..<Int.random(in: 0...9, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) }) }
+            (0..<Int.random(in: 0...4, using: &random)).map { _ in
+                Data((0..<Int.random(in: 0...9, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) })
+            }
         }
         try check(.uuid) { random in
             let (high, low) = (random.next(), random.next())

@@ -19,7 +19,9 @@ struct TimeTests {
 
     @Test("days that do not exist are refused, and components count years as make_date does")
     func calendar() throws {
-        for text in ["2026-02-29", "2026-13-01", "2026-00-10", "0000-01-01", "2026-1-01", "2026-01-32", "26-01-01", "2026-01-01 AD", "", "today"] {
+        for text in [
+            "2026-02-29", "2026-13-01", "2026-00-10", "0000-01-01", "2026-1-01", "2026-01-32", "26-01-01", "2026-01-01 AD", "", "today",
+        ] {
             #expect(reason(PostgresDate.self, text, .date) == .malformed, "\(text)")
         }
         #expect(PostgresDate(year: 2000, month: 2, day: 29)?.days == 59)
@@ -61,7 +63,10 @@ struct TimeTests {
         // The local time lies beyond what 64 bits hold, the instant does not.
         #expect(try instant("294277-01-01 00:59:59.999999+01") == 0x7fff_ff5b_b3b2_9fff)
         #expect(try instant("infinity") == .max)
-        for text in ["2026-06-01 12:00:00", "2026-06-01 12:00:00+1", "2026-06-01T12:00:00+00", "2026-06-01 12:00+00", "2026-06-01 12:00:00.1234567+00"] {
+        for text in [
+            "2026-06-01 12:00:00", "2026-06-01 12:00:00+1", "2026-06-01T12:00:00+00", "2026-06-01 12:00+00",
+            "2026-06-01 12:00:00.1234567+00",
+        ] {
             #expect(reason(PostgresTimestampTZ.self, text, .timestamptz) == .malformed, "\(text)")
         }
         #expect(reason(PostgresTimestamp.self, "2026-06-01 12:00:00+00", .timestamp) == .malformed)
@@ -86,7 +91,10 @@ struct TimeTests {
         "intervals are read in both styles",
         arguments: [
             ("00:00:00", "PT0S", PostgresInterval()),
-            ("1 year 2 mons 3 days -04:05:06.5", "P1Y2M3DT-4H-5M-6.5S", PostgresInterval(months: 14, days: 3, microseconds: -14_706_500_000)),
+            (
+                "1 year 2 mons 3 days -04:05:06.5", "P1Y2M3DT-4H-5M-6.5S",
+                PostgresInterval(months: 14, days: 3, microseconds: -14_706_500_000)
+            ),
             ("-1 years -2 mons +3 days -04:05:06.5", "P-1Y-2M3DT-4H-5M-6.5S", .init(months: -14, days: 3, microseconds: -14_706_500_000)),
             ("1 mon -1 days +00:05:00", "P1M-1DT5M", PostgresInterval(months: 1, days: -1, microseconds: 300_000_000)),
             ("-00:00:00.5", "PT-0.5S", PostgresInterval(microseconds: -500_000)),
@@ -115,7 +123,8 @@ struct TimeTests {
         #expect(try decode(hex: "7fffffffffffffff7fffffff7fffffff", .interval, as: PostgresInterval.self) == .infinity)
         #expect(try decode("-infinity", .interval, as: PostgresInterval.self) == .negativeInfinity)
         #expect(encoded(PostgresInterval(months: -1, days: 2, microseconds: 3)) == "-1 mons 2 days 3 us")
-        for text in ["", "1", "1 week", "P", "PT", "P1", "P1H", "1 day ", "00:60:00", "999999999999 days", "99999999999999999999999999 us"] {
+        for text in ["", "1", "1 week", "P", "PT", "P1", "P1H", "1 day ", "00:60:00", "999999999999 days", "99999999999999999999999999 us"]
+        {
             #expect(reason(PostgresInterval.self, text, .interval) == .malformed, "\(text)")
         }
     }

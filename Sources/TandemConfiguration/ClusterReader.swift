@@ -1,0 +1,144 @@
+import Foundation
+import TandemCluster
+import TandemCore
+import TandemPostgres
+
+/// Makes a cluster's configuration of the file's sections.
+struct ClusterReader {
+    let sections: LocatedNode.Section
+    let folder: String
+    let environment: [String: String]
+
+    private static let times = ["lockTimeout", "statementTimeout", "idleInTransactionTimeout", "connectTimeout"]
+    private static let shared = times + ["pool", "role", "commitPointStrength"]
+    private static let own = ["conninfo", "password", "passwordEnv", "passwordFile"]
+
+    func read() throws -> ClusterConfiguration {
+        let name = try sections.required("cluster")
+        let cluster = try ClusterName.read(name)
+        let nodes = try nodes()
+        var configuration: ClusterConfiguration
+        do {
+            configuration = try ClusterConfiguration(cluster, nodes: nodes)
+        } catch let error as TandemError {
+            throw sections.place.error(error.message, next: error.nextStep)
+        }
+        if let value = sections["retention"] { configuration.retention = try value.duration() }
+        if let value = sections["reactors"] { configuration.reactors = try value.integer(in: 1...64) }
+        if let value = sections["preparedReserve"] { configuration.preparedReserve = try value.integer(in: 0...262_143) }
+        if let recovery = try sections["recovery"]?.section(["interval", "grace"]) {
+            if let value = recovery["interval"] { configuration.recoveryInterval = try value.duration() }
+            if let value = recovery["grace"] { configuration.recoveryGrace = try value.duration(isZeroAllowed: true) }
+        }
+        return configuration
+    }
+
+    private func nodes() throws -> [NodeConfiguration] {
+        let list = try sections.required("nodes")
+        let defaults = try sections["defaults"]?.section(Self.shared)
+        let entries = try list.entries("nodes by name (`n1:` and below it `conninfo: ...`)")
+        guard !entries.isEmpty else { throw list.error("there is no node", next: "name at least one, with its conninfo") }
+        return try entries.map { name, place in
+            let section = try place.section(Self.own + Self.shared)
+            var node = NodeConfiguration(try Self.nodeName(name, place), conninfo: try conninfo(section), password: try password(section))
+            if let defaults { try read(defaults, into: &node) }
+            try read(section, into: &node)
+            return node
+        }
+    }
+
+    private static func nodeName(_ name: String, _ place: LocatedNode) throws -> NodeName {
+        do {
+            return try NodeName(name)
+        } catch {
+            throw place.error(error.description, next: "choose such a name")
+        }
+    }
+
+    private func read(_ section: LocatedNode.Section, into node: inout NodeConfiguration) throws {
+        if let value = section["lockTimeout"] { node.lockTimeout = try value.duration() }
+        if let value = section["statementTimeout"] { node.statementTimeout = try value.duration() }
+        if let value = section["idleInTransactionTimeout"] { node.idleInTransactionTimeout = try value.duration() }
+        if let value = section["connectTimeout"] { node.connectTimeout = try value.duration() }
+        if let value = section["role"] { node.role = try value.text("the name of a role") }
+        if let value = section["commitPointStrength"] { node.commitPointStrength = try value.integer(in: -1_000_000...1_000_000) }
+        guard let pool = section["pool"] else { return }
+        let bounds = try pool.section(["minimum", "maximum", "idleTime"])
+        let maximum = try bounds["maximum"]?.integer(in: 1...100_000) ?? node.pool.maximum
+        let minimum = try bounds["minimum"]?.integer(in: 0...100_000) ?? min(node.pool.minimum, maximum)
+        guard minimum <= maximum else {
+            throw (bounds["minimum"] ?? pool).error("the minimum \(minimum) is above the maximum \(maximum)", next: "lower it, or raise the maximum")
+        }
+        node.pool = PoolOptions(minimum: minimum, maximum: maximum, idleTime: try bounds["idleTime"]?.duration() ?? node.pool.idleTime)
+    }
+
+    // MARK: How to get in
+
+    private func conninfo(_ section: LocatedNode.Section) throws -> String {
+        let place = try section.required("conninfo")
+        let text = try place.text("a connection string of libpq")
+        guard let words = ConnectionParameters.parse(text) else {
+            throw place.error(
+                "libpq cannot read the connection string", next: "write `host=... dbname=... user=...` or `postgresql://user@host/database`")
+        }
+        guard let passfile = words["passfile"], !passfile.isEmpty, !passfile.hasPrefix("/") else { return text }
+        // libpq takes the last of two, and would look below the folder in which the program happens to run.
+        return ConnectionString.adding("passfile", absolute(passfile), to: text)
+    }
+
+    private func password(_ section: LocatedNode.Section) throws -> Secret? {
+        let places = ["password", "passwordEnv", "passwordFile"].compactMap { section[$0] }
+        guard let place = places.first else { return nil }
+        if places.count > 1 { throw places[1].error("the password is given twice", next: "leave one of password, passwordEnv and passwordFile") }
+        if section["passwordEnv"] != nil { return try fromEnvironment(place) }
+        if section["passwordFile"] != nil { return try fromFile(place) }
+        guard place.isSection else {
+            throw place.error(
+                "a password does not stand in this file, where everybody reads it",
+                next: "write `password: {env: NAME}`, `passwordFile: PATH`, or name a password file with `passfile=PATH` in conninfo")
+        }
+        let source = try place.section(["env", "file"])
+        switch (source["env"], source["file"]) {
+        case (let name?, nil): return try fromEnvironment(name)
+        case (nil, let file?): return try fromFile(file)
+        case (nil, nil): throw place.error("it is not said where the password is", next: "write `{env: NAME}` or `{file: PATH}`")
+        case (_?, let file?): throw file.error("the password is given twice", next: "leave one of env and file")
+        }
+    }
+
+    private func fromEnvironment(_ place: LocatedNode) throws -> Secret {
+        let name = try place.text("the name of an environment variable")
+        guard let value = environment[name], !value.isEmpty else {
+            throw place.error("the environment variable \(name) is not set", next: "export it, or use passwordFile")
+        }
+        return Secret(value)
+    }
+
+    private func fromFile(_ place: LocatedNode) throws -> Secret {
+        let path = absolute(try place.text("the path of a file"))
+        guard let data = FileManager.default.contents(atPath: path), let text = String(data: data, encoding: .utf8) else {
+            throw place.error("the password file \(path) cannot be read", next: "see whether it is there and who may read it")
+        }
+        // An editor ends the last line; a password ends before.
+        let line = text.hasSuffix("\r\n") ? text.dropLast() : text.hasSuffix("\n") ? text.dropLast() : text[...]
+        guard !line.isEmpty, !line.contains("\n") else {
+            throw place.error("the password file \(path) does not hold one line", next: "write the password, and nothing else, into it")
+        }
+        return Secret(String(line))
+    }
+
+    private func absolute(_ path: String) -> String {
+        path.hasPrefix("/") ? path : URL(fileURLWithPath: "\(folder)/\(path)").standardizedFileURL.path
+    }
+}
+
+extension ClusterName {
+    fileprivate static func read(_ place: LocatedNode) throws -> ClusterName {
+        let text = try place.text("the cluster's name")
+        do {
+            return try ClusterName(text)
+        } catch {
+            throw place.error(error.description, next: "choose such a name")
+        }
+    }
+}

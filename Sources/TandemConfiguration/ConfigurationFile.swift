@@ -1,0 +1,61 @@
+public import Foundation
+public import TandemCluster
+import TandemCore
+import TandemPostgres
+
+/// The file `tandem.yaml`: the cluster's nodes, how to reach them, and the times that hold for all.
+///
+/// ```yaml
+/// cluster: bank
+/// nodes:
+///   bankA:
+///     conninfo: host=10.0.0.1 dbname=bank user=app
+///     password: {env: BANK_A_PASSWORD}
+///     pool: {maximum: 32}
+///   bankB:
+///     conninfo: postgresql://app@10.0.0.2/bank
+///     passwordFile: secrets/bank-b
+///     lockTimeout: 5s
+/// retention: 24h
+/// ```
+///
+/// An error names file, line and key, and says what to write instead.
+public struct ConfigurationFile {
+    /// The cluster that the file describes.
+    public let cluster: ClusterConfiguration
+    private let sections: LocatedNode.Section
+
+    /// The keys of the file's top that belong to the cluster.
+    static let keys = ["cluster", "defaults", "nodes", "retention", "recovery", "reactors", "preparedReserve"]
+
+    /// Reads a configuration.
+    ///
+    /// - Parameters:
+    ///   - path: the file; relative paths inside it start at its folder.
+    ///   - environment: where passwords that the file names by `env` are looked up; this process's by default.
+    /// - Returns: the cluster.
+    /// - Throws: `configurationInvalid` with file, line and key.
+    public static func load(
+        path: String, environment: [String: String] = ProcessInfo.processInfo.environment
+    ) throws -> ClusterConfiguration {
+        try ConfigurationFile(path: path, environment: environment, sections: []).cluster
+    }
+
+    /// Reads a configuration in which capabilities have sections of their own.
+    ///
+    /// - Parameters:
+    ///   - path: The file.
+    ///   - environment: Where passwords are looked up.
+    ///   - sections: The names of the capabilities' sections, each of which decodes its own with ``section(_:)``.
+    package init(path: String, environment: [String: String], sections: [String]) throws {
+        let document = try YAMLDocument(path: path, next: "name it with --config or TANDEM_CONFIG; `tandem dev` writes one")
+        let folder = URL(fileURLWithPath: path).standardizedFileURL.deletingLastPathComponent().path
+        self.sections = try document.root.section(Self.keys + sections)
+        cluster = try ClusterReader(sections: self.sections, folder: folder, environment: environment).read()
+    }
+
+    /// A capability's section of the file.
+    ///
+    /// - Parameter name: Its name.
+    package func section(_ name: String) -> LocatedNode? { sections[name] }
+}

@@ -28,6 +28,7 @@ let package = Package(
         .library(name: "Tandem", targets: ["Tandem"]),
         .library(name: "TandemConfiguration", targets: ["TandemConfiguration"]),
         .executable(name: "tandem", targets: ["TandemCommand"]),
+        .executable(name: "tandem-demo", targets: ["TandemDemo"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -63,11 +64,28 @@ let package = Package(
             ],
             swiftSettings: house),
         .executableTarget(name: "Scratch", dependencies: ["TandemBench", "TandemLocal", "TandemCluster", "TandemTransactions", "TandemCore"], path: "ScratchX"),
+        // examples
+        .executableTarget(
+            name: "TandemDemo", dependencies: ["Tandem", "TandemConfiguration", "TandemLocal"], path: "Examples/Demo", swiftSettings: house),
         // tests
         tests(of: "TandemCore"),
         tests(of: "TandemFailpoints"),
-        tests(of: "TandemPostgres", ["TandemCore", "TandemLocal"]),
+        .target(
+            name: "TandemTestSupport", dependencies: ["TandemCore", "TandemPostgres", "TandemCluster", "TandemLocal", logging], path: "Tests/Support",
+            swiftSettings: house),
+        tests(of: "TandemPostgres", ["TandemCore", "TandemLocal", "TandemTestSupport", logging]),
+        tests(of: "TandemCluster", ["TandemCore", "TandemLocal", "TandemPostgres", "TandemTestSupport"]),
+        tests(
+            of: "TandemTransactions",
+            ["TandemCore", "TandemFailpoints", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTestSupport", logging]),
+        .testTarget(
+            name: "TandemCrashTests",
+            dependencies: [
+                "TandemCommand", "TandemCore", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemTestSupport",
+            ], swiftSettings: house),
         tests(of: "TandemLocal", ["TandemCore"]),
+        tests(of: "TandemConfiguration", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions"]),
+        tests(of: "TandemCommand", ["Tandem", "TandemCore", "TandemTransactions"]),
         .testTarget(name: "TidyTests", swiftSettings: house),
     ],
     swiftLanguageModes: [.v6]

@@ -30,7 +30,7 @@ struct BenchLoop: Sendable {
         let parts = try await withThrowingTaskGroup(of: Measurement.self) { group in
             for client in 0..<clients {
                 let lane = cluster.lanes[client % cluster.lanes.count]
-                group.addTask(executorPreference: lane.reactor) { try await self.client(lane, until: end) }
+                group.addTask(executorPreference: lane.reactor) { try await self.client(client, lane, until: end) }
             }
             var parts: [Measurement] = []
             for try await part in group { parts.append(part) }
@@ -46,7 +46,8 @@ struct BenchLoop: Sendable {
     }
 
     @concurrent
-    private func client(_ lane: Lane, until end: ContinuousClock.Instant) async throws -> Measurement {
+    private func client(_ number: Int, _ lane: Lane, until end: ContinuousClock.Instant) async throws -> Measurement {
+        let isSingleNode = line == .plain || line == .prepared
         var random = FastRandom(seed: .random(in: 1 ... .max))
         var measurement = Measurement()
         measurement.milliseconds.reserveCapacity(20_000)
@@ -58,10 +59,11 @@ struct BenchLoop: Sendable {
                 owed = nil
                 try await once(lane, debt.node, debt.node, debt.amount, debt.row, debt.row)
             } else {
-                let first = random.next(nodes.count)
+                // A single-node loop stays on its node, as each client of pgbench does.
+                let first = isSingleNode ? number % nodes.count : random.next(nodes.count)
                 let second = nodes.count > 1 ? (first + 1 + random.next(nodes.count - 1)) % nodes.count : first
                 let amount = 1 + random.next(100), row = 1 + random.next(accounts)
-                if line == .plain || line == .prepared { owed = (nodes[first], -amount, row) }
+                if isSingleNode { owed = (nodes[first], -amount, row) }
                 try await once(lane, nodes[first], nodes[second], amount, row, 1 + random.next(accounts))
             }
             let after = ContinuousClock.now

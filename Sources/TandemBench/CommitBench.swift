@@ -111,15 +111,15 @@ package struct CommitBench: Sendable {
         let accounts = BenchAccounts(cluster: cluster, nodes: nodes, count: options.accounts)
         try await accounts.create()
         let before = try await accounts.total()
-        for lane in cluster.lanes { lane.warmUp(options.clients) }
+        try await cluster.fillPools()
         var rounds: [[Line: Measurement]] = []
+        for line in options.lines where line != .pgbench {
+            progress("warming up: \(line.rawValue)")
+            _ = try await BenchLoop(line: line, cluster: cluster, nodes: nodes, accounts: options.accounts).run(clients: options.clients, seconds: options.warmUp)
+        }
         for round in 0..<options.rounds {
-            var measured: [Line: Measurement] = [:]
-            for line in options.lines {
-                progress("round \(round + 1) of \(options.rounds): \(line.rawValue)")
-                measured[line] = try await measure(line, cluster, nodes)
-            }
-            rounds.append(measured)
+            progress("round \(round + 1) of \(options.rounds)")
+            rounds.append(try await measureRound(cluster, nodes))
         }
         var result = Result(clients: options.clients, nodes: nodes.count, rounds: options.rounds)
         result.peak_rss_mib = Measurement.peakMemory()
@@ -131,14 +131,24 @@ package struct CommitBench: Sendable {
         return result
     }
 
-    private func measure(_ line: Line, _ cluster: Cluster, _ nodes: [NodeName]) async throws -> Measurement? {
-        if line == .pgbench {
-            // The server's client has no notion of several nodes: it runs against the first, as `plain` does on all of them in turn.
-            return try await pgbench?.run(configuration.nodes, clients: options.clients, seconds: options.seconds)
+    /// One round: every line in slices of a second, in turn, so that a machine that slows down slows all of them.
+    private func measureRound(_ cluster: Cluster, _ nodes: [NodeName]) async throws -> [Line: Measurement] {
+        var measured: [Line: Measurement] = [:]
+        var left = options.seconds
+        while left > 0 {
+            let slice = min(1, left)
+            left -= slice
+            for line in options.lines {
+                guard let part = try await measure(line, cluster, nodes, seconds: slice) else { continue }
+                measured[line, default: Measurement()].add(part)
+            }
         }
-        let loop = BenchLoop(line: line, cluster: cluster, nodes: nodes, accounts: options.accounts)
-        _ = try await loop.run(clients: options.clients, seconds: options.warmUp)
-        return try await loop.run(clients: options.clients, seconds: options.seconds)
+        return measured
+    }
+
+    private func measure(_ line: Line, _ cluster: Cluster, _ nodes: [NodeName], seconds: Double) async throws -> Measurement? {
+        if line == .pgbench { return try await pgbench?.run(configuration.nodes, clients: options.clients, seconds: max(1, seconds.rounded())) }
+        return try await BenchLoop(line: line, cluster: cluster, nodes: nodes, accounts: options.accounts).run(clients: options.clients, seconds: seconds)
     }
 
     private func summarise(_ rounds: [[Line: Measurement]], _ result: inout Result) {

@@ -11,6 +11,14 @@ struct Measurement: Sendable {
     var perSecond: Double { seconds > 0 ? Double(transactions) / seconds : 0 }
     var cpuMicroseconds: Double { transactions > 0 ? cpuSeconds * 1e6 / Double(transactions) : 0 }
 
+    /// Counts another slice of the same line in.
+    mutating func add(_ other: Measurement) {
+        transactions += other.transactions
+        seconds += other.seconds
+        cpuSeconds += other.cpuSeconds
+        milliseconds += other.milliseconds
+    }
+
     /// A percentile of the latencies, in milliseconds.
     func percentile(_ share: Double) -> Double {
         guard !milliseconds.isEmpty else { return 0 }

@@ -96,6 +96,23 @@ public final class Cluster: Sendable {
         }
     }
 
+    /// Opens every connection that the pools may have, and waits for all of them.
+    package func fillPools() async throws {
+        let deadline = ContinuousClock.now + .seconds(60)
+        for lane in lanes {
+            for pool in lane.pools.values {
+                var leased: [Connection] = []
+                let count = pool.maximum
+                try await withThrowingTaskGroup(of: Connection.self) { group in
+                    for _ in 0..<count { group.addTask { try await pool.lease(deadline: deadline) } }
+                    for try await connection in group { leased.append(connection) }
+                }
+                let all = leased
+                lane.reactor.execute { all.forEach { pool.release($0) } }
+            }
+        }
+    }
+
     /// Connections that are open, over all nodes and lanes.
     package func openConnections() async -> Int {
         var sum = 0
@@ -105,6 +122,11 @@ public final class Cluster: Sendable {
             }
         }
         return sum
+    }
+
+    /// As ``runControl(_:_:within:)``, but to its end also in a cancelled task: for questions whose answer is needed whoever still waits for it.
+    package func runControlToTheEnd(_ node: NodeName, _ batch: Batch, within limit: Duration) async throws -> BatchReply {
+        try await Task { try await runControl(node, batch, within: limit) }.value
     }
 
     /// Runs a batch on the node's control connection, which no transaction ever takes.

@@ -1,7 +1,6 @@
 import ArgumentParser
-import TandemCluster
+import Tandem
 import TandemConfiguration
-import TandemCore
 
 /// `tandem config`
 struct Config: AsyncParsableCommand {
@@ -10,7 +9,8 @@ struct Config: AsyncParsableCommand {
 
     /// `tandem config check`
     struct Check: AsyncParsableCommand, Reporting {
-        static let configuration = CommandConfiguration(abstract: "Read the configuration and say what is wrong with it; connects to nothing.")
+        static let configuration = CommandConfiguration(
+            abstract: "Read the configuration and say what is wrong with it; connects to nothing.")
 
         @OptionGroup var global: GlobalOptions
 
@@ -37,13 +37,19 @@ struct Config: AsyncParsableCommand {
                 try Output.write(
                     JSON.object([
                         ("cluster", .string(cluster.name.rawValue)),
-                        ("nodes", .array(nodes.map { node, address in
-                            .object([
-                                ("name", .string(node.name.rawValue)), ("host", .string(address.host)), ("port", .string(address.port)),
-                                ("database", .string(address.database)), ("user", .string(address.user)), ("role", .string(orNull: node.role)),
-                                ("maximum", .number(node.pool.maximum)), ("commitPointStrength", .number(node.commitPointStrength)),
-                            ])
-                        })),
+                        (
+                            "nodes",
+                            .array(
+                                nodes.map { node, address in
+                                    .object([
+                                        ("name", .string(node.name.rawValue)), ("host", .string(address.host)),
+                                        ("port", .string(address.port)),
+                                        ("database", .string(address.database)), ("user", .string(address.user)),
+                                        ("role", .string(orNull: node.role)),
+                                        ("maximum", .number(node.pool.maximum)), ("commitPointStrength", .number(node.commitPointStrength)),
+                                    ])
+                                })
+                        ),
                     ]))
             case .table:
                 var table = TextTable("NODE", "HOST", "PORT", "DATABASE", "USER", "CONNECTIONS")

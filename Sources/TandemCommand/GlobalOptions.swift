@@ -48,7 +48,7 @@ struct GlobalOptions: ParsableArguments {
 }
 
 /// A command with the options of all, which say how its errors are printed, too.
-protocol Reporting {
+protocol Reporting: SendableMetatype {
     var global: GlobalOptions { get }
 }
 

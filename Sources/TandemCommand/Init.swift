@@ -1,5 +1,6 @@
 import ArgumentParser
 import TandemCluster
+import TandemCore
 
 /// `tandem init`
 struct Init: AsyncParsableCommand, Reporting {
@@ -19,7 +20,9 @@ struct Init: AsyncParsableCommand, Reporting {
             let scripts = try await Interruption.cancelling("interrupted; nothing was to be changed") { try await initialiser.script() }
             return try Self.write(scripts, format)
         }
-        let nodes = try await Interruption.cancelling("interrupted; each node is as it was or done, run it again") { try await initialiser.run() }
+        let nodes = try await Interruption.cancelling("interrupted; each node is as it was or done, run it again") {
+            try await initialiser.run()
+        }
         guard global.format == .table else { return try Output.write(JSON.object([("nodes", JSON(nodes))])) }
         var table = TextTable("NODE", "NUMBER", "SCHEMA", "CHANGED")
         for node in nodes { table.add(node.name, String(node.nodeID), String(node.schemaVersion), node.isChanged ? "yes" : "no") }

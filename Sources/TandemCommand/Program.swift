@@ -17,16 +17,21 @@ struct Program {
         var format = OutputFormat.table
         do {
             try armFailpoints(environment)
-            var command = try await Root.asyncParseAsRoot(GlobalArguments.moved(arguments))
+            let command = try await Root.asyncParseAsRoot(GlobalArguments.moved(arguments))
             format = (command as? any Reporting)?.global.format ?? .table
-            if var command = command as? any AsyncParsableCommand {
-                try await command.run()
-            } else {
-                try command.run()
-            }
+            try await execute(command)
             return TandemError.Code.ExitCode.ok.rawValue
         } catch {
             return report(error, format)
+        }
+    }
+
+    private static func execute(_ command: sending any ParsableCommand) async throws {
+        if var command = command as? any AsyncParsableCommand {
+            try await command.run()
+        } else {
+            var command = command
+            try command.run()
         }
     }
 
@@ -79,8 +84,8 @@ struct Ending: Error {
     let code: Int32
 
     init(_ code: TandemError.Code.ExitCode) { self.code = code.rawValue }
-    private init(code: Int32) { self.code = code }
+    init(number: Int32) { code = number }
 
     /// By SIGINT, with nothing left behind: what a shell reports of a program that the signal ended.
-    static let interrupted = Ending(code: 128 + SIGINT)
+    static let interrupted = Ending(number: 128 + SIGINT)
 }

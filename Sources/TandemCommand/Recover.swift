@@ -48,7 +48,8 @@ struct Recover: AsyncParsableCommand, Reporting {
         case .json:
             try Output.write(
                 JSON.object([
-                    ("settled", .number(report.settled)), ("remaining", .number(report.remaining)), ("needsAttention", .bool(report.needsAttention)),
+                    ("settled", .number(report.settled)), ("remaining", .number(report.remaining)),
+                    ("needsAttention", .bool(report.needsAttention)),
                     ("dryRun", .bool(isDryRun)), ("branches", JSON(report.branches)), ("unreachable", JSON(report.unreachable)),
                 ]))
         case .table:
@@ -64,8 +65,12 @@ struct Recover: AsyncParsableCommand, Reporting {
 struct DurationArgument: ExpressibleByArgument {
     let duration: Duration
 
+    init(_ duration: Duration) { self.duration = duration }
+
     init?(argument: String) {
         guard let duration = Duration(text: argument) else { return nil }
         self.duration = duration
     }
+
+    var defaultValueDescription: String { duration.text }
 }

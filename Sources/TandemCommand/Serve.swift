@@ -2,7 +2,9 @@ import ArgumentParser
 import Logging
 import ServiceLifecycle
 import TandemCluster
+import TandemCore
 import TandemTransactions
+import UnixSignals
 
 /// `tandem serve`
 struct Serve: AsyncParsableCommand, Reporting {

@@ -67,7 +67,8 @@ struct ClusterReader {
         let maximum = try bounds["maximum"]?.integer(in: 1...100_000) ?? node.pool.maximum
         let minimum = try bounds["minimum"]?.integer(in: 0...100_000) ?? min(node.pool.minimum, maximum)
         guard minimum <= maximum else {
-            throw (bounds["minimum"] ?? pool).error("the minimum \(minimum) is above the maximum \(maximum)", next: "lower it, or raise the maximum")
+            throw (bounds["minimum"] ?? pool).error(
+                "the minimum \(minimum) is above the maximum \(maximum)", next: "lower it, or raise the maximum")
         }
         node.pool = PoolOptions(minimum: minimum, maximum: maximum, idleTime: try bounds["idleTime"]?.duration() ?? node.pool.idleTime)
     }
@@ -79,7 +80,8 @@ struct ClusterReader {
         let text = try place.text("a connection string of libpq")
         guard let words = ConnectionParameters.parse(text) else {
             throw place.error(
-                "libpq cannot read the connection string", next: "write `host=... dbname=... user=...` or `postgresql://user@host/database`")
+                "libpq cannot read the connection string", next: "write `host=... dbname=... user=...` or `postgresql://user@host/database`"
+            )
         }
         guard let passfile = words["passfile"], !passfile.isEmpty, !passfile.hasPrefix("/") else { return text }
         // libpq takes the last of two, and would look below the folder in which the program happens to run.
@@ -89,7 +91,9 @@ struct ClusterReader {
     private func password(_ section: LocatedNode.Section) throws -> Secret? {
         let places = ["password", "passwordEnv", "passwordFile"].compactMap { section[$0] }
         guard let place = places.first else { return nil }
-        if places.count > 1 { throw places[1].error("the password is given twice", next: "leave one of password, passwordEnv and passwordFile") }
+        if places.count > 1 {
+            throw places[1].error("the password is given twice", next: "leave one of password, passwordEnv and passwordFile")
+        }
         if section["passwordEnv"] != nil { return try fromEnvironment(place) }
         if section["passwordFile"] != nil { return try fromFile(place) }
         guard place.isSection else {

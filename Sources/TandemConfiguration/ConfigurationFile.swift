@@ -43,10 +43,7 @@ public struct ConfigurationFile {
 
     /// Reads a configuration in which capabilities have sections of their own.
     ///
-    /// - Parameters:
-    ///   - path: The file.
-    ///   - environment: Where passwords are looked up.
-    ///   - sections: The names of the capabilities' sections, each of which decodes its own with ``section(_:)``.
+    /// `sections` are the names of those sections; each capability decodes its own, which ``section(_:)`` gives out.
     package init(path: String, environment: [String: String], sections: [String]) throws {
         let document = try YAMLDocument(path: path, next: "name it with --config or TANDEM_CONFIG; `tandem dev` writes one")
         let folder = URL(fileURLWithPath: path).standardizedFileURL.deletingLastPathComponent().path
@@ -54,8 +51,6 @@ public struct ConfigurationFile {
         cluster = try ClusterReader(sections: self.sections, folder: folder, environment: environment).read()
     }
 
-    /// A capability's section of the file.
-    ///
-    /// - Parameter name: Its name.
+    /// A capability's section of the file; nil where there is none.
     package func section(_ name: String) -> LocatedNode? { sections[name] }
 }

@@ -14,6 +14,7 @@ extension NodeConfiguration {
     package var address: NodeAddress {
         let words = ConnectionParameters.parse(conninfo) ?? [:]
         return NodeAddress(
-            host: words["host"] ?? words["hostaddr"] ?? "", port: words["port"] ?? "", database: words["dbname"] ?? "", user: words["user"] ?? "")
+            host: words["host"] ?? words["hostaddr"] ?? "", port: words["port"] ?? "", database: words["dbname"] ?? "",
+            user: words["user"] ?? "")
     }
 }

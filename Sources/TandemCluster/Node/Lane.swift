@@ -22,11 +22,6 @@ package final class Lane: Sendable {
         admission = Admission(reactor: reactor, places: places)
     }
 
-    /// Opens connections ahead, so that the first transactions need not wait.
-    package func warmUp(_ count: Int) {
-        reactor.execute { [pools] in pools.values.forEach { $0.warmUp(count) } }
-    }
-
     func close() {
         reactor.execute { [pools] in pools.values.forEach { $0.close() } }
     }

@@ -17,6 +17,8 @@ package struct NodeIdentity: Sendable, Equatable {
     package let timeline: UInt32
     package let maximumPrepared: Int
     package let serverVersion: Int
+    /// Whether a constraint or trigger of the database may be deferred to the end of a transaction.
+    package let hasDeferrable: Bool
 
     /// One round trip, answered by any role.
     static let statement = Statement(
@@ -28,7 +30,8 @@ package struct NodeIdentity: Sendable, Equatable {
                pg_catalog.pg_is_in_recovery(),
                CASE WHEN pg_catalog.pg_is_in_recovery() THEN NULL
                     ELSE pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8) END,
-               pg_catalog.current_setting('max_prepared_transactions'), pg_catalog.current_setting('server_version_num')
+               pg_catalog.current_setting('max_prepared_transactions'), pg_catalog.current_setting('server_version_num'),
+               EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable) OR EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE condeferrable)
         FROM tandem.node n
         """, isPrepared: false)
 
@@ -50,6 +53,7 @@ package struct NodeIdentity: Sendable, Equatable {
         timeline = result.text(0, 9).flatMap { UInt32($0, radix: 16) } ?? 0
         maximumPrepared = result.text(0, 10).flatMap { Int($0) } ?? 0
         serverVersion = result.text(0, 11).flatMap { Int($0) } ?? 0
+        hasDeferrable = result.text(0, 12) != "f"
     }
 
     /// Why this database is not the node that the configuration means; `nil` when it is.

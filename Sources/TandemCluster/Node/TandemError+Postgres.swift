@@ -12,6 +12,7 @@ extension TandemError {
             case .queryCanceled: (.deadlineExceeded, true)
             case .insufficientPrivilege: (.notPermitted, false)
             case .tooManyConnections: (.poolExhausted, true)
+            case _ where error.isOfStalePlan: (.statementFailed, true)
             default: error.isFatal ? (.connectionLost, true) : (.statementFailed, false)
             }
         let detail = [error.hint].compactMap { $0 }.joined()
@@ -27,6 +28,7 @@ extension TandemError {
             case .lost: .connectionLost
             case .timedOut: .deadlineExceeded
             case .cancelled, .closed: .connectionClosed
+            case .refused: .statementRefused
             }
         let said = failure.serverError.map { ": \($0.message)" } ?? ""
         let message =
@@ -35,10 +37,16 @@ extension TandemError {
             case .timedOut: "no answer in time"
             case .cancelled: "cancelled"
             case .closed: "the connection is closed\(said)"
+            case .refused: failure.message
+            }
+        let nextStep =
+            switch failure.kind {
+            case .timedOut: "look what the node waits for (pg_stat_activity), or allow more time"
+            case .refused: "use INSERT or SELECT, or psql for COPY"
+            case .lost, .cancelled, .closed: "check the node and run again"
             }
         self.init(
-            code, message, effect: effect, isRetrySafe: true, node: node, sqlState: failure.serverError?.sqlState,
-            nextStep: failure.kind == .timedOut ? "look what the node waits for (pg_stat_activity), or allow more time" : "check the node and run again",
+            code, message, effect: effect, isRetrySafe: failure.kind != .refused, node: node, sqlState: failure.serverError?.sqlState, nextStep: nextStep,
             phase: phase)
     }
 }

@@ -27,10 +27,11 @@ CREATE TABLE tandem.member (
 
 -- The decision register (R2): 'W' says that this database's branch committed, 'A' that it never can. The first writer wins.
 -- A row that another node's replication brought here says nothing about this node, hence the node in the key.
+-- No CHECK on kind: every insert would parse and prepare it anew, and nobody but Tandem's own statements writes here.
 CREATE TABLE tandem.branch (
     transaction_id uuid NOT NULL,
     node smallint NOT NULL,
-    kind "char" NOT NULL CHECK (kind IN ('W', 'A')),
+    kind "char" NOT NULL,
     xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
     members smallint[],
     coordinator text,

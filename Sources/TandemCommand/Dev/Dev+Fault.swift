@@ -13,6 +13,9 @@ extension Dev {
             @OptionGroup var folder: Folder
             @Argument(help: "The node.") var node: NodeArgument
 
+            /// What a command that is advised says of the folder.
+            var suffix: String { folder.suffix }
+
             func change(_ done: String, _ body: (LocalCluster, NodeName) async throws -> Void) async throws {
                 try await body(folder.attach(), node.name)
                 Talk.say("\(node.name) \(done)")
@@ -21,13 +24,16 @@ extension Dev {
 
         /// `tandem dev fault kill`
         struct Kill: AsyncParsableCommand, Reporting {
-            static let configuration = CommandConfiguration(abstract: "End all its processes with kill -9, as a crash of its machine would.")
+            static let configuration = CommandConfiguration(
+                abstract: "End all its processes with kill -9, as a crash of its machine would.")
 
             @OptionGroup var global: GlobalOptions
             @OptionGroup var target: Target
 
             mutating func run() async throws {
-                try await target.change("was killed; bring it back with: tandem dev fault start \(target.node.name)") { try await $0.kill($1) }
+                try await target.change("was killed; bring it back with: tandem dev fault start \(target.node.name)\(target.suffix)") {
+                    try await $0.kill($1)
+                }
             }
         }
 
@@ -39,7 +45,9 @@ extension Dev {
             @OptionGroup var target: Target
 
             mutating func run() async throws {
-                try await target.change("is paused; let it go on with: tandem dev fault resume \(target.node.name)") { try await $0.pause($1) }
+                try await target.change("is paused; let it go on with: tandem dev fault resume \(target.node.name)\(target.suffix)") {
+                    try await $0.pause($1)
+                }
             }
         }
 

@@ -30,7 +30,9 @@ extension Dev {
         @Option(help: "The account that the servers run as where this is root, which PostgreSQL refuses.")
         var user = "postgres"
 
-        @Option(name: .customLong("pg-bin"), help: ArgumentHelp("The folder of initdb and postgres; searched for by default.", valueName: "folder"))
+        @Option(
+            name: .customLong("pg-bin"),
+            help: ArgumentHelp("The folder of initdb and postgres; searched for by default.", valueName: "folder"))
         var postgresBin: String?
 
         func validate() throws {
@@ -41,7 +43,7 @@ extension Dev {
             var options = LocalClusterOptions(directory: folder.path, nodeCount: nodes, isEphemeral: ephemeral, isDetached: detach)
             options.user = user
             options.postgresBin = postgresBin
-            let session = DevSession(options: options, configuration: folder.configuration, format: global.format)
+            let session = DevSession(options: options, configuration: folder.configuration, suffix: folder.suffix, format: global.format)
             try await Interruption.cancelling("stopping the nodes") { try await session.run() }
         }
     }
@@ -51,6 +53,8 @@ extension Dev {
 struct DevSession: Sendable {
     let options: LocalClusterOptions
     let configuration: DevConfiguration
+    /// What a command that is advised says of the folder.
+    let suffix: String
     let format: OutputFormat
 
     func run() async throws {
@@ -65,6 +69,7 @@ struct DevSession: Sendable {
             try announce(cluster, after: ContinuousClock.now - began)
             guard cluster.isOwner, !options.isDetached else { return }
             await Self.untilEnd(of: cluster)
+            guard cluster.isRunning else { return Talk.say("somebody else stopped the nodes") }
         } catch {
             // Nodes that were there before stay; of those started here nothing is left, as when the start itself fails.
             if cluster.isOwner { try? await configuration.stop(cluster) }
@@ -98,16 +103,16 @@ struct DevSession: Sendable {
     }
 
     private func text(_ cluster: LocalCluster, after time: Duration) -> String {
-        let isDefault = configuration.directory.hasSuffix("/.tandem/dev")
-        let folder = isDefault ? "" : " --dir \(configuration.directory)"
-        let seconds = (Double(time.components.seconds) + Double(time.components.attoseconds) / 1e18).formatted(.number.precision(.fractionLength(1)))
+        let seconds = (Double(time.components.seconds) + Double(time.components.attoseconds) / 1e18).formatted(
+            .number.precision(.fractionLength(1)))
         let width = cluster.nodes.map(\.name.rawValue.count).max() ?? 0
         let nodes = cluster.nodes.map { node in
             "  \(node.name.rawValue.padding(toLength: width, withPad: " ", startingAt: 0))  \(node.url)\n      log \(node.logFile)"
         }
-        let kept = options.isEphemeral ? "in memory, removed at the end" : "kept in \(cluster.directory) (tandem dev reset\(folder) removes it)"
+        let kept =
+            options.isEphemeral ? "in memory, removed at the end" : "kept in \(cluster.directory) (tandem dev reset\(suffix) removes it)"
         let example = cluster.nodes.count > 1 ? cluster.nodes[1].name : cluster.nodes[0].name
-        let end = cluster.isOwner && !options.isDetached ? "Ctrl-C stops the nodes." : "stop:   tandem dev stop\(folder)"
+        let end = cluster.isOwner && !options.isDetached ? "Ctrl-C stops the nodes." : "stop:   tandem dev stop\(suffix)"
         return """
             \(cluster.nodes.count) PostgreSQL nodes are ready\(cluster.isOwner ? " after \(seconds) s" : " (they were running already)"), initialised as the cluster dev.
 
@@ -118,7 +123,7 @@ struct DevSession: Sendable {
             Not for production: all nodes share one machine, and their passwords lie in \(cluster.directory).
 
             use:    export TANDEM_CONFIG=\(configuration.path)
-            try:    tandem dev fault kill \(example)\(folder)
+            try:    tandem dev fault kill \(example)\(suffix)
             \(end)
             """
     }

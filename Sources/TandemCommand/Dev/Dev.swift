@@ -13,13 +13,18 @@ struct Dev: AsyncParsableCommand {
     /// The folder that every one of these commands is about.
     struct Folder: ParsableArguments {
         @Option(help: ArgumentHelp("The folder of the nodes.", valueName: "folder"))
-        var dir = ".tandem/dev"
+        var dir = Self.standard
+
+        private static let standard = ".tandem/dev"
 
         /// From the root on, since what is printed is used elsewhere.
         var path: String {
             let start = dir.hasPrefix("/") ? dir : "\(FileManager.default.currentDirectoryPath)/\(dir)"
             return URL(fileURLWithPath: start).standardizedFileURL.path
         }
+
+        /// What a command that is advised says of the folder: nothing where it is the default one.
+        var suffix: String { dir == Self.standard ? "" : " --dir \(dir)" }
 
         var configuration: DevConfiguration { DevConfiguration(directory: path) }
 
@@ -41,17 +46,24 @@ struct Dev: AsyncParsableCommand {
                 try Output.write(
                     JSON.object([
                         ("running", .bool(cluster.isRunning)), ("config", .string(folder.configuration.path)),
-                        ("nodes", .array(nodes.map { node, status in
-                            .object([
-                                ("name", .string(node.name.rawValue)), ("state", .string(status.state.rawValue)), ("port", .number(node.port)),
-                                ("process", status.processID.map { .number(Int($0)) } ?? .null), ("log", .string(node.logFile)),
-                            ])
-                        })),
+                        (
+                            "nodes",
+                            .array(
+                                nodes.map { node, status in
+                                    .object([
+                                        ("name", .string(node.name.rawValue)), ("state", .string(status.state.rawValue)),
+                                        ("port", .number(node.port)),
+                                        ("process", status.processID.map { .number(Int($0)) } ?? .null), ("log", .string(node.logFile)),
+                                    ])
+                                })
+                        ),
                     ]))
             case .table:
                 var table = TextTable("NODE", "STATE", "PORT", "PROCESS", "LOG")
                 for (node, status) in nodes {
-                    table.add(node.name.rawValue, status.state.rawValue, String(node.port), status.processID.map { String($0) } ?? "-", node.logFile)
+                    table.add(
+                        node.name.rawValue, status.state.rawValue, String(node.port), status.processID.map { String($0) } ?? "-",
+                        node.logFile)
                 }
                 try Output.write(table)
             }

@@ -18,7 +18,8 @@ struct DevConfiguration: Sendable {
     func check() throws {
         guard let text = present, !text.hasPrefix(Self.mark) else { return }
         throw TandemError(
-            .refusedBySafetyRule, "\(path) was not written by `tandem dev` and would be lost", nextStep: "use another folder: tandem dev --dir FOLDER")
+            .refusedBySafetyRule, "\(path) was not written by `tandem dev` and would be lost",
+            nextStep: "use another folder: tandem dev --dir FOLDER")
     }
 
     private var present: String? { FileManager.default.contents(atPath: path).map { String(decoding: $0, as: UTF8.self) } }
@@ -31,7 +32,8 @@ struct DevConfiguration: Sendable {
         do {
             try Data(Self.text(cluster).utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
         } catch {
-            throw TandemError(.localNodeFailed, "\(path) cannot be written", nextStep: "choose a folder that you may write to", cause: error)
+            throw TandemError(
+                .localNodeFailed, "\(path) cannot be written", nextStep: "choose a folder that you may write to", cause: error)
         }
     }
 
@@ -39,7 +41,8 @@ struct DevConfiguration: Sendable {
     func remove() throws {
         try check()
         guard unlink(path) == 0 || errno == ENOENT || errno == ENOTDIR else {
-            throw TandemError(.localNodeFailed, "\(path) cannot be removed: \(String(cString: strerror(errno)))", nextStep: "remove it by hand")
+            throw TandemError(
+                .localNodeFailed, "\(path) cannot be removed: \(String(cString: strerror(errno)))", nextStep: "remove it by hand")
         }
     }
 

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import TandemCore
 
 /// Data, which goes to standard output.
@@ -7,17 +8,23 @@ enum Output {
 
     static func write(_ table: TextTable) throws { try write(text: table.text(isColoured: Terminal.isColoured(.standardOutput))) }
 
-    /// Writes lines; the last one is ended where it is not.
+    /// Writes lines; the last one is ended where it is not. Throws where standard output takes nothing, and then has said so.
     static func write(text: String) throws {
         guard !text.isEmpty else { return }
         do {
             try FileHandle.standardOutput.write(contentsOf: Data((text.hasSuffix("\n") ? text : text + "\n").utf8))
         } catch {
             // Nobody listens: that is the listener's choice, as with `head`. A full disk is not.
-            guard (error as NSError).code != Int(EPIPE) else { return }
-            Talk.say("the result could not be written to standard output: \(text)")
+            guard !isBrokenPipe(error) else { return }
+            Talk.say("standard output takes nothing, so here is the result:\n\(text)")
             throw Ending(.failed)
         }
+    }
+
+    private static func isBrokenPipe(_ error: any Error) -> Bool {
+        let error = error as NSError
+        let cause = error.userInfo[NSUnderlyingErrorKey] as? NSError ?? error
+        return cause.domain == NSPOSIXErrorDomain && cause.code == Int(EPIPE)
     }
 }
 
@@ -32,7 +39,8 @@ enum Talk {
         if let state = error.sqlState { places.append("SQLSTATE \(state)") }
         if let constraint = error.constraint { places.append("constraint \(constraint)") }
         let isColoured = Terminal.isColoured(.standardError)
-        say("\(Colour.red.paint("error", isColoured)): \(error.message)\(places.isEmpty ? "" : " (\(places.joined(separator: ", ")))")")
+        let message = error.message.split(whereSeparator: \.isNewline).map { $0.drop { $0.isWhitespace } }.joined(separator: " ")
+        say("\(Colour.red.paint("error", isColoured)): \(message)\(places.isEmpty ? "" : " (\(places.joined(separator: ", ")))")")
         if !error.advice.isEmpty { write("  next: \(error.advice)") }
     }
 

@@ -3,18 +3,16 @@ import TandemCore
 
 /// Another program in the place of this one.
 enum ForeignProgram {
-    /// Becomes `program`, which is searched for in PATH; returns only where that is not possible.
+    /// Becomes `program`, which is searched for in PATH; throws where that is not possible.
     ///
-    /// - Parameters:
-    ///   - program: Its name.
-    ///   - arguments: Its arguments, which everybody on the machine can read: never a password.
-    ///   - environment: Variables beside those of this process.
+    /// Everybody on the machine can read the arguments: no password stands there. The variables come beside those of this process.
     static func become(_ program: String, _ arguments: [String], environment: [String: String]) throws -> Never {
         for (name, value) in environment { setenv(name, value, 1) }
         // What a process ignores, its successor ignores, too.
         signal(SIGPIPE, SIG_DFL)
         execvp(program, ([program] + arguments).map { strdup($0) } + [nil])
         throw TandemError(
-            .notFound, "\(program) cannot be run: \(String(cString: strerror(errno)))", nextStep: "sudo apt-get install -y postgresql-client")
+            .notFound, "\(program) cannot be run: \(String(cString: strerror(errno)))",
+            nextStep: "sudo apt-get install -y postgresql-client")
     }
 }

@@ -5,10 +5,6 @@ import UnixSignals
 enum Interruption {
     /// Runs `body` and cancels it at the first signal; what `body` then does decides how the command ends. A second signal ends the program at
     /// once.
-    ///
-    /// - Parameters:
-    ///   - talk: What is said at the first signal.
-    ///   - body: What to run.
     static func cancelling<Value: Sendable>(_ talk: String, _ body: @escaping @Sendable () async throws -> Value) async throws -> Value {
         let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
         return try await withThrowingTaskGroup(of: Value?.self) { group in

@@ -1,3 +1,4 @@
+import Foundation
 import TandemCore
 import TandemTransactions
 
@@ -35,7 +36,8 @@ struct TransactionReport: Sendable {
         self.nodes = nodes.map { ($0, Outcome.rolledBack.rawValue) }
         results = []
         error = TandemError(
-            .transactionEnded, "interrupted before the decision", effect: .rolledBack, isRetrySafe: true, nextStep: "run it again if it is still wanted")
+            .transactionEnded, "interrupted before the decision", effect: .rolledBack, isRetrySafe: true,
+            nextStep: "run it again if it is still wanted")
         exitCode = Ending.interrupted.code
     }
 

@@ -12,13 +12,20 @@ struct TransactionRun: Sendable {
     func perform() async throws -> TransactionReport {
         let cluster = cluster, request = request
         do {
-            let receipt = try await Interruption.cancelling("interrupted: rolling back, unless it is decided already") { try await cluster.run(request) }
+            let receipt = try await Interruption.cancelling("interrupted: rolling back, unless it is decided already") {
+                do {
+                    return try await cluster.run(request)
+                } catch let error as TandemError where Task.isCancelled && error.isRollback {
+                    // Only a signal cancels this task. What a statement said when it was cut short is not why the transaction ended.
+                    throw CancellationError()
+                }
+            }
             return TransactionReport(receipt: receipt, nodes: nodes)
         } catch is CancellationError {
             return TransactionReport(interrupted: id, nodes: nodes)
         } catch let error as TandemError {
             if error.effect == .none, error.code.entry?.exitCode == .usage { throw error }
-            return try await report(error)
+            return await report(error)
         }
     }
 
@@ -27,15 +34,25 @@ struct TransactionRun: Sendable {
         request.operations.map(\.node).reduce(into: []) { if !$0.contains($1) { $0.append($1) } }
     }
 
-    private func report(_ error: TandemError) async throws -> TransactionReport {
-        switch error.effect {
-        case .inDoubt: return TransactionReport(error, id: id, outcome: .inDoubt, nodes: nodes, exitCode: .outcomeUnknown)
-        case .none, .rolledBack: break
+    private func report(_ error: TandemError) async -> TransactionReport {
+        if error.isRollback { return TransactionReport(error, id: id, outcome: .rolledBack, nodes: nodes, exitCode: .failed) }
+        guard error.isOfEarlierUse else {
+            return TransactionReport(error, id: id, outcome: .inDoubt, nodes: nodes, exitCode: .outcomeUnknown)
         }
-        // This attempt did nothing; but the id is that of an earlier one, about which rolled back may be untrue.
-        if error.code == .duplicateTransaction || error.code == .transactionForgotten {
-            return TransactionReport(error, id: id, outcome: .inDoubt, nodes: nodes, exitCode: .refusedBySafetyRule)
+        let outcome = (try? await cluster.describe(id))?.outcome ?? .inDoubt
+        return TransactionReport(error, id: id, outcome: outcome, nodes: nodes, exitCode: .refusedBySafetyRule)
+    }
+}
+
+extension TandemError {
+    /// This attempt did nothing; but its id is that of an earlier one, about which "rolled back" may be untrue.
+    fileprivate var isOfEarlierUse: Bool { code == .duplicateTransaction || code == .transactionForgotten }
+
+    /// Whether nothing of the transaction will ever be visible.
+    fileprivate var isRollback: Bool {
+        switch effect {
+        case .none, .rolledBack: !isOfEarlierUse
+        case .inDoubt: false
         }
-        return TransactionReport(error, id: id, outcome: .rolledBack, nodes: nodes, exitCode: .failed)
     }
 }

@@ -1,5 +1,5 @@
 import ArgumentParser
-import Glibc
+import Foundation
 import TandemCluster
 import TandemConfiguration
 import TandemCore
@@ -32,9 +32,10 @@ extension Tx {
             request.options.id = id
             let run = TransactionRun(cluster: cluster, request: request, id: id)
             let report = try await run.perform()
-            try Output.write(report, global.format)
+            // The exit code is the outcome's whether or not somebody took the result.
+            try? Output.write(report, global.format)
             if let error = report.error { Talk.say(error) }
-            if report.exitCode != 0 { throw Ending(code: report.exitCode) }
+            if report.exitCode != 0 { throw Ending(number: report.exitCode) }
         }
     }
 }
@@ -42,9 +43,6 @@ extension Tx {
 extension TransactionID {
     /// A new id, by this machine's clock.
     static func now() -> TransactionID {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return make(
-            milliseconds: UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000, random: (.random(in: 0 ... .max), .random(in: 0 ... .max)))
+        make(milliseconds: UInt64(Date().timeIntervalSince1970 * 1000), random: (.random(in: 0 ... .max), .random(in: 0 ... .max)))
     }
 }

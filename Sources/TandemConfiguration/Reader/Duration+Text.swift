@@ -5,8 +5,6 @@ extension Duration {
     ]
 
     /// Reads a time as people write it: `500ms`, `5s`, `2m`, `24h`, `7d`. A number without a unit says nothing, except 0.
-    ///
-    /// - Parameter text: A whole number and a unit.
     package init?(text: String) {
         let digits = text.prefix { $0.isASCII && $0.isNumber }
         guard !digits.isEmpty, let number = Int64(digits) else { return nil }

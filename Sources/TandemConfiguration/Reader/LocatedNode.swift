@@ -11,11 +11,7 @@ package struct LocatedNode {
     /// The line of its key, from 1.
     package let line: Int
 
-    /// An error that names file, line and key.
-    ///
-    /// - Parameters:
-    ///   - problem: What is wrong.
-    ///   - next: What to write instead.
+    /// An error that names file, line and key; `next` says what to write instead.
     package func error(_ problem: String, next: String) -> TandemError {
         TandemError(.configurationInvalid, "\(file):\(line): \(key.isEmpty ? "" : "\(key): ")\(problem)", nextStep: next)
     }
@@ -42,17 +38,13 @@ package struct LocatedNode {
 
     // MARK: Values
 
-    /// A single value exactly as it is written.
-    ///
-    /// - Parameter what: What is expected, for errors.
+    /// A single value exactly as it is written; `what` is what errors call the expected.
     package func text(_ what: String = "a text") throws -> String {
         guard let scalar = node.scalar, !isNull else { throw error("\(what) is expected here, not \(kind)", next: "write \(what)") }
         return scalar.string
     }
 
-    /// A whole number.
-    ///
-    /// - Parameter range: Its bounds.
+    /// A whole number within bounds.
     package func integer(in range: ClosedRange<Int>) throws -> Int {
         let text = try text("a whole number")
         guard let value = Int(text) else { throw error("`\(text)` is not a whole number", next: "write a number") }
@@ -63,23 +55,20 @@ package struct LocatedNode {
     }
 
     /// A time with a unit.
-    ///
-    /// - Parameter isZeroAllowed: Whether it may be no time at all.
     package func duration(isZeroAllowed: Bool = false) throws -> Duration {
         let text = try text("a time")
         guard let value = Duration(text: text) else {
             let isNumber = Int(text) != nil
             throw error(
                 isNumber ? "`\(text)` has no unit" : "`\(text)` is not a time",
-                next: isNumber ? "write `\(text)s` for seconds, or use ms, m, h or d" : "write a whole number and a unit: 500ms, 5s, 2m, 24h, 7d")
+                next: isNumber
+                    ? "write `\(text)s` for seconds, or use ms, m, h or d" : "write a whole number and a unit: 500ms, 5s, 2m, 24h, 7d")
         }
         guard value > .zero || isZeroAllowed else { throw error("the time must be longer than nothing", next: "write at least 1ms") }
         return value
     }
 
     /// One of a few words.
-    ///
-    /// - Parameter words: The words, with what they stand for.
     package func choice<Value>(_ words: [(String, Value)]) throws -> Value {
         let all = words.map { "`\($0.0)`" }.joined(separator: ", ")
         let text = try text("one of \(all)")
@@ -93,23 +82,24 @@ package struct LocatedNode {
     // MARK: Structure
 
     /// The values of a list.
-    ///
-    /// - Parameter what: What is expected, for errors.
     package func list(_ what: String = "a list") throws -> [LocatedNode] {
-        guard let sequence = node.sequence else { throw error("\(what) is expected here, not \(kind)", next: "write \(what), one `- ` a line") }
+        guard let sequence = node.sequence else {
+            throw error("\(what) is expected here, not \(kind)", next: "write \(what), one `- ` a line")
+        }
         return sequence.enumerated().map { index, value in
             LocatedNode(node: value, file: file, key: "\(key)[\(index)]", line: value.mark?.line ?? line)
         }
     }
 
     /// The keys of a section with their values, in the file's order.
-    ///
-    /// - Parameter what: What is expected, for errors.
     package func entries(_ what: String = "keys with values") throws -> [(name: String, value: LocatedNode)] {
-        guard let mapping = node.mapping else { throw error("\(what) is expected here, not \(kind)", next: "write `key: value` lines there") }
+        guard let mapping = node.mapping else {
+            throw error("\(what) is expected here, not \(kind)", next: "write `key: value` lines there")
+        }
         return try mapping.map { name, value in
             guard let text = name.scalar?.string else {
-                throw LocatedNode(node: name, file: file, key: key, line: name.mark?.line ?? line).error("a key is a single word", next: "write `key: value`")
+                throw LocatedNode(node: name, file: file, key: key, line: name.mark?.line ?? line).error(
+                    "a key is a single word", next: "write `key: value`")
             }
             let key = key.isEmpty ? text : "\(key).\(text)"
             return (text, LocatedNode(node: value, file: file, key: key, line: name.mark?.line ?? line))
@@ -117,15 +107,14 @@ package struct LocatedNode {
     }
 
     /// The values of a section that knows its keys; any other is refused with the nearest name.
-    ///
-    /// - Parameter known: The keys that may stand there.
     package func section(_ known: [String]) throws -> Section {
         var values: [String: LocatedNode] = [:]
         for (name, value) in try entries() {
             guard known.contains(name) else {
                 let near = nearestName(to: name, among: known)
                 throw value.error(
-                    "there is no key `\(name)` here", next: near.map { "did you mean `\($0)`?" } ?? "the keys are \(known.joined(separator: ", "))")
+                    "there is no key `\(name)` here",
+                    next: near.map { "did you mean `\($0)`?" } ?? "the keys are \(known.joined(separator: ", "))")
             }
             values[name] = value
         }

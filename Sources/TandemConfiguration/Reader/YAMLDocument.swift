@@ -7,11 +7,7 @@ package struct YAMLDocument {
     /// The top of the file.
     package let root: LocatedNode
 
-    /// Reads a text of one YAML document; JSON is YAML, too.
-    ///
-    /// - Parameters:
-    ///   - text: The text.
-    ///   - file: What errors call it.
+    /// Reads a text of one YAML document; JSON is YAML, too. Errors call it `file`.
     package init(_ text: String, file: String) throws {
         do {
             guard let node = try compose(yaml: text) else {
@@ -23,11 +19,7 @@ package struct YAMLDocument {
         }
     }
 
-    /// Reads a file; `-` is standard input.
-    ///
-    /// - Parameters:
-    ///   - path: The file.
-    ///   - next: What to do where there is none.
+    /// Reads a file; `-` is standard input. `next` says what to do where there is no such file.
     package init(path: String, next: String) throws {
         let data: Data
         do {
@@ -39,7 +31,8 @@ package struct YAMLDocument {
         } catch {
             let isThere = FileManager.default.fileExists(atPath: path)
             throw TandemError(
-                .configurationInvalid, isThere ? "\(path) cannot be read" : "there is no file \(path)", nextStep: isThere ? "see who may read it" : next,
+                .configurationInvalid, isThere ? "\(path) cannot be read" : "there is no file \(path)",
+                nextStep: isThere ? "see who may read it" : next,
                 cause: error)
         }
         let name = path == "-" ? "standard input" : path
@@ -51,7 +44,8 @@ package struct YAMLDocument {
 
     private static func error(_ error: YamlError, _ file: String) -> TandemError {
         func at(_ line: Int, _ problem: String) -> TandemError {
-            TandemError(.configurationInvalid, "\(file):\(line): \(problem)", nextStep: "correct the YAML there: it is indented with spaces")
+            TandemError(
+                .configurationInvalid, "\(file):\(line): \(problem)", nextStep: "correct the YAML there: it is indented with spaces")
         }
         switch error {
         case .scanner(let context, let problem, let mark, _), .parser(let context, let problem, let mark, _),

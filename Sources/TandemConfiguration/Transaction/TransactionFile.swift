@@ -74,7 +74,8 @@ public enum TransactionFile {
         }
         let text = try section.required("sql").text("one SQL statement")
         let parameters = try section["params"]?.list("a list of parameters").map { try $0.parameter() } ?? []
-        return TransactionRequest.Operation(node, SQL(text, parameters: parameters), expectedRows: try section["expect"].flatMap(expectation))
+        return TransactionRequest.Operation(
+            node, SQL(text, parameters: parameters), expectedRows: try section["expect"].flatMap(expectation))
     }
 
     /// `{rows: 1}` or `{rows: {min: 1, max: 3}}`.
@@ -98,7 +99,8 @@ public enum TransactionFile {
         let text = try place.text("an isolation level").lowercased()
         guard let found = spellings.first(where: { $0.0 == text }) else {
             throw place.error(
-                "`\(text)` is no isolation level", next: "write one of \(Isolation.allCases.map { "`\($0.rawValue)`" }.joined(separator: ", "))")
+                "`\(text)` is no isolation level",
+                next: "write one of \(Isolation.allCases.map { "`\($0.rawValue)`" }.joined(separator: ", "))")
         }
         return found.1
     }

@@ -26,8 +26,11 @@ package final class Connection: @unchecked Sendable {
     private var state = State.idle
     private var waiting: Deque<Operation> = []
     private var statements = StatementCache()
+    /// Prepared statements that nobody will use again and that the server still has: the message that was to remove them failed first.
+    private var abandoned: [String] = []
     private var armedUntil: ContinuousClock.Instant?
     private var isWaitingToWrite = false
+    private var isReadingPaused = false
     private var lastFatal: ServerError?
 
     /// Called once on the reactor's thread when the connection is closed, whoever closed it.
@@ -66,6 +69,8 @@ package final class Connection: @unchecked Sendable {
 
     package var isClosed: Bool { if case .closed = state { true } else { false } }
     package var isIdle: Bool { if case .idle = state { waiting.isEmpty } else { false } }
+    /// Calls that wait for the one that runs.
+    var queueLength: Int { waiting.count }
     package var transactionStatus: TransactionStatus { Self.status(connection) }
 
     /// Notes that user SQL may leave traces in the session. Confined.
@@ -74,7 +79,12 @@ package final class Connection: @unchecked Sendable {
     /// The session is as new: its settings reset and its prepared statements gone at the server. Confined.
     package func markClean() {
         isDirty = false
+        forgetStatements()
+    }
+
+    private func forgetStatements() {
         statements.removeAll()
+        abandoned.removeAll()
     }
 
     // MARK: Running batches
@@ -136,8 +146,12 @@ package final class Connection: @unchecked Sendable {
         case .running:
             waiting.append(operation)
             arm(operation.deadline)
-        case .idle:
+        case .idle where waiting.isEmpty:
             start(operation)
+        case .idle:
+            // Its owner asks from inside the answer to the one before: what was asked earlier goes first.
+            waiting.append(operation)
+            arm(operation.deadline)
         }
     }
 
@@ -158,42 +172,63 @@ package final class Connection: @unchecked Sendable {
     }
 
     private func send(_ operation: Operation) -> Bool {
-        var fresh: [String: String] = [:]
+        guard sendRemovals(operation) else { return false }
+        var earlier: Set<String> = []
         for segment in operation.batch.segments {
+            var fresh: [String: String] = [:]
             for statement in segment {
-                guard send(statement, of: operation, fresh: &fresh) else { return false }
+                guard send(statement, of: operation, fresh: &fresh, earlier: earlier) else { return false }
             }
+            earlier.formUnion(fresh.keys)
             guard PQpipelineSync(connection) == 1 else { return false }
             operation.steps.append(.synchronise)
         }
         return true
     }
 
-    private func send(_ statement: Statement, of operation: Operation, fresh: inout [String: String]) -> Bool {
-        let format: Int32 = statement.resultFormat == .text ? 0 : 1
-        guard statement.isPrepared else {
-            operation.steps.append(.execute)
+    /// Removes what an earlier message could not. Not in a failed transaction, which takes nothing but its end.
+    private func sendRemovals(_ operation: Operation) -> Bool {
+        guard !abandoned.isEmpty, transactionStatus != .failed else { return true }
+        let names = abandoned
+        abandoned.removeAll()
+        return names.allSatisfy { sendRemoval(of: $0, operation) }
+    }
+
+    private func sendRemoval(of name: String, _ operation: Operation) -> Bool {
+        operation.steps.append(.deallocate(name: name))
+        return PQsendQueryParams(connection, "DEALLOCATE \(name)", 0, nil, nil, nil, nil, 0) == 1
+    }
+
+    /// - Parameters:
+    ///   - fresh: what this segment prepares.
+    ///   - earlier: what earlier segments of this message prepare. They may fail first, so nothing can rest on them.
+    private func send(_ statement: Statement, of operation: Operation, fresh: inout [String: String], earlier: Set<String>) -> Bool {
+        let known = statement.isPrepared ? statements.name(for: statement.text) ?? fresh[statement.text] : nil
+        if let known { return execute(statement, as: known, of: operation) }
+        let mustMakeRoom = statements.count + fresh.count >= StatementCache.capacity
+        // A failed transaction takes its end and nothing else: what would have to go before that end would keep it from running.
+        guard statement.isPrepared, !earlier.contains(statement.text), !mustMakeRoom || transactionStatus != .failed else {
+            operation.steps.append(.execute(text: nil))
+            let format: Int32 = statement.resultFormat == .text ? 0 : 1
             return statement.parameters.withPointers { count, types, values, lengths, formats in
                 PQsendQueryParams(connection, statement.text, count, types, values, lengths, formats, format) == 1
             }
         }
-        let name: String
-        if let known = statements.name(for: statement.text) ?? fresh[statement.text] {
-            name = known
-        } else {
-            if let old = statements.evict() {
-                operation.steps.append(.deallocate)
-                guard PQsendQueryParams(connection, "DEALLOCATE \(old)", 0, nil, nil, nil, nil, 0) == 1 else { return false }
-            }
-            name = statements.freshName()
-            fresh[statement.text] = name
-            operation.steps.append(.prepare(text: statement.text, name: name))
-            let isSent = statement.parameters.withPointers { count, types, _, _, _ in
-                PQsendPrepare(connection, name, statement.text, count, types) == 1
-            }
-            guard isSent else { return false }
+        if mustMakeRoom, let old = statements.evict() {
+            guard sendRemoval(of: old, operation) else { return false }
         }
-        operation.steps.append(.execute)
+        let name = statements.freshName()
+        fresh[statement.text] = name
+        operation.steps.append(.prepare(text: statement.text, name: name))
+        let isSent = statement.parameters.withPointers { count, types, _, _, _ in
+            PQsendPrepare(connection, name, statement.text, count, types) == 1
+        }
+        return isSent && execute(statement, as: name, of: operation)
+    }
+
+    private func execute(_ statement: Statement, as name: String, of operation: Operation) -> Bool {
+        operation.steps.append(.execute(text: statement.text))
+        let format: Int32 = statement.resultFormat == .text ? 0 : 1
         return statement.parameters.withPointers { count, _, values, lengths, formats in
             PQsendQueryPrepared(connection, name, count, values, lengths, formats, format) == 1
         }
@@ -207,8 +242,12 @@ package final class Connection: @unchecked Sendable {
         let mustWait = left > 0
         if mustWait != isWaitingToWrite {
             isWaitingToWrite = mustWait
-            reactor.wantWrite(mustWait, token: token, fd: fd)
+            watch()
         }
+    }
+
+    private func watch() {
+        reactor.watch(token: token, fd: fd, wantsRead: !isReadingPaused, wantsWrite: isWaitingToWrite)
     }
 
     private func socketIsReady() {
@@ -244,7 +283,10 @@ package final class Connection: @unchecked Sendable {
         switch PQresultStatus(result) {
         case PGRES_COMMAND_OK, PGRES_TUPLES_OK, PGRES_EMPTY_QUERY:
             switch operation.currentStep {
-            case .execute: operation.segment.results.append(ResultSet(adopting: result))
+            case .execute:
+                let result = ResultSet(adopting: result)
+                if result.tag == "DEALLOCATE ALL" || result.tag == "DISCARD ALL" { forgetStatements() }
+                operation.segment.results.append(result)
             case .prepare(let text, let name):
                 statements.insert(text, name: name)
                 PQclear(result)
@@ -261,10 +303,11 @@ package final class Connection: @unchecked Sendable {
             if operation.cursor == operation.steps.count { finish(operation) }
         case PGRES_PIPELINE_ABORTED:
             PQclear(result)
+            if case .deallocate(let name) = operation.currentStep { abandoned.append(name) }
         case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH:
             // The caller's text was COPY: the session waits for data that nobody sends.
             PQclear(result)
-            close(failure(.lost, wasSent: true, "COPY needs its own call and cannot run as a statement"))
+            close(failure(.refused, wasSent: true, "COPY from or to the client cannot run as a statement"))
         default:
             let error = ServerError(result)
             // Without a SQLSTATE it is libpq's own word for a broken connection, which `lose` reports.
@@ -272,6 +315,7 @@ package final class Connection: @unchecked Sendable {
             PQclear(result)
             if error.isFatal && isFromServer { lastFatal = error }
             if isFromServer && operation.segment.error == nil { operation.segment.error = error }
+            if isFromServer { note(error, at: operation.currentStep) }
         }
     }
 
@@ -282,11 +326,26 @@ package final class Connection: @unchecked Sendable {
         startNext()
     }
 
-    private func pauseReading() { reactor.wantRead(false, token: token, fd: fd) }
+    /// What an error says about the statements that are kept.
+    private func note(_ error: ServerError, at step: Operation.Step?) {
+        switch step {
+        case .execute(let text?) where error.isOfStalePlan:
+            // "cached plan must not change result type" would come again each time: a table has other columns now. Or the statement is gone.
+            if let name = statements.remove(text), error.sqlState == .featureNotSupported { abandoned.append(name) }
+        case .deallocate(let name) where error.sqlState == .inFailedTransaction: abandoned.append(name)
+        case .execute, .deallocate, .prepare, .synchronise, nil: break
+        }
+    }
+
+    private func pauseReading() {
+        isReadingPaused = true
+        watch()
+    }
 
     private func resumeReading() {
         guard !isClosed else { return }
-        reactor.wantRead(true, token: token, fd: fd)
+        isReadingPaused = false
+        watch()
         // What libpq has buffered already brings no event.
         reactor.later { [weak self] in self?.process() }
     }
@@ -346,6 +405,7 @@ package final class Connection: @unchecked Sendable {
         let before = state
         if case .closed = before { return }
         state = .closed
+        abandoned.removeAll()
         reactor.unregister(token, fd: fd)
         PQsetNoticeReceiver(connection, { _, _ in }, nil)
         PQfinish(connection)

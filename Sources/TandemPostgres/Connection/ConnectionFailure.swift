@@ -9,6 +9,8 @@ package struct ConnectionFailure: Error, Sendable {
         case cancelled
         /// The connection had been closed before.
         case closed
+        /// The statement is of a kind that a connection cannot run; it was closed, since the server waits in the middle of it.
+        case refused
     }
 
     package let kind: Kind

@@ -81,6 +81,11 @@ package final class Connector: Sendable {
                 .authenticationFailed, message, node: node, sqlState: .invalidPassword,
                 nextStep: "check user and password (password, passwordFile or a password file) and the server's pg_hba.conf")
         }
+        if text.contains("too many clients") || text.contains("too many connections") || text.contains("remaining connection slots are reserved") {
+            return TandemError(
+                .poolExhausted, message, isRetrySafe: true, node: node, sqlState: .tooManyConnections,
+                nextStep: "lower the pools' maximum, or raise max_connections of the server")
+        }
         if text.contains("database \"") && text.contains("does not exist") {
             return TandemError(
                 .databaseMissing, message, node: node, sqlState: .invalidCatalogName, nextStep: "create the database or correct dbname in the configuration")

@@ -7,8 +7,9 @@ final class Operation: @unchecked Sendable {
     /// What the server answers next, in order.
     enum Step {
         case prepare(text: String, name: String)
-        case deallocate
-        case execute
+        case deallocate(name: String)
+        /// With its text where it is a prepared statement.
+        case execute(text: String?)
         case synchronise
     }
 

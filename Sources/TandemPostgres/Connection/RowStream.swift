@@ -21,6 +21,8 @@ package final class RowStream: @unchecked Sendable {
     /// Called when there is room again.
     var resume: (() -> Void)?
 
+    /// Rows that wait for the reader.
+    var queueLength: Int { rows.count }
     var isFull: Bool { rows.count >= Self.bound && !isDraining }
 
     func push(_ row: ResultSet) {

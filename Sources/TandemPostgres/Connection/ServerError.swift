@@ -14,6 +14,11 @@ package struct ServerError: Error, Sendable {
     /// The session ends with it: whatever was under way may or may not have happened.
     package var isFatal: Bool { severity == "FATAL" || severity == "PANIC" }
 
+    /// A prepared statement does not fit its tables any more, or is gone: the same text, prepared again, works.
+    package var isOfStalePlan: Bool {
+        (sqlState == .featureNotSupported && routine == "RevalidateCachedQuery") || sqlState.rawValue == "26000"
+    }
+
     init(_ result: OpaquePointer) {
         func field(_ code: Int32) -> String? { PQresultErrorField(result, code).map { String(cString: $0) } }
         // 'V' is the severity that is never translated (PG_DIAG_SEVERITY_NONLOCALIZED).

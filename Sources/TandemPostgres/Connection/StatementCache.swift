@@ -20,10 +20,10 @@ struct StatementCache {
         return entries.values[index].name
     }
 
-    /// A name that this session has not used yet.
+    /// A name that this session has not used yet, and that no `PREPARE` of a user takes by chance.
     mutating func freshName() -> String {
         named += 1
-        return "t\(named)"
+        return "tandem_\(named)"
     }
 
     /// Remembers a statement once the server has said that it is prepared.
@@ -32,14 +32,14 @@ struct StatementCache {
         entries[text] = Entry(name: name, lastUse: clock)
     }
 
-    /// Forgets a statement.
-    mutating func remove(_ text: String) { entries[text] = nil }
+    /// Forgets a statement, and returns the name that it had.
+    mutating func remove(_ text: String) -> String? { entries.removeValue(forKey: text)?.name }
 
     mutating func removeAll() { entries.removeAll(keepingCapacity: true) }
 
-    /// When the cache is full: the statement that has to go, which the caller deallocates at the server.
+    /// The statement that has to go when there is no room, which the caller deallocates at the server.
     mutating func evict() -> String? {
-        guard entries.count >= Self.capacity, let oldest = entries.min(by: { $0.value.lastUse < $1.value.lastUse }) else { return nil }
+        guard let oldest = entries.min(by: { $0.value.lastUse < $1.value.lastUse }) else { return nil }
         entries[oldest.key] = nil
         return oldest.value.name
     }

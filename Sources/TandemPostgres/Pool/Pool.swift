@@ -18,6 +18,9 @@ package final class Pool: @unchecked Sendable {
 
     package let reactor: Reactor
     package let node: NodeName
+    /// How long a used session may take to get its first state back.
+    private static let patience = Duration.seconds(10)
+
     private let options: PoolOptions
     private let connector: Connector
     private let prepare: Preparation
@@ -47,6 +50,8 @@ package final class Pool: @unchecked Sendable {
 
     /// Connections that are open or being opened.
     package var count: Int { open.count + opening }
+    /// Connections that may be open at a time.
+    package var maximum: Int { options.maximum }
     /// Leases that wait for a connection.
     package var queueLength: Int { waiters.count }
 
@@ -54,24 +59,57 @@ package final class Pool: @unchecked Sendable {
 
     /// Leases a connection: an idle one, the one used last first, or a new one while there is room.
     ///
-    /// - Throws: `poolExhausted` at the deadline, with the length of the queue; the error of the attempt to connect, at once.
+    /// - Throws: `poolExhausted` at the deadline, with the length of the queue; the error of the attempt to connect, at once; `CancellationError`.
     nonisolated(nonsending) package func lease(deadline: ContinuousClock.Instant) async throws -> Connection {
-        try await withCheckedThrowingContinuation { continuation in
-            reactor.execute { self.lease(deadline: deadline) { continuation.resume(with: $0) } }
+        let ticket = Ticket()
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Connection, any Error>) in
+                reactor.execute {
+                    if ticket.isCancelled { return continuation.resume(throwing: CancellationError()) }
+                    ticket.number = self.lease(deadline: deadline) { result in
+                        switch result {
+                        case .success(let connection): continuation.resume(returning: connection)
+                        case .failure(let error): continuation.resume(throwing: ticket.isCancelled ? CancellationError() : error)
+                        }
+                    }
+                }
+            }
+        } onCancel: {
+            reactor.execute {
+                ticket.isCancelled = true
+                if let number = ticket.number { self.giveUp(number) }
+            }
         }
     }
 
+    /// Where a task's cancellation finds its place in line. Confined.
+    private final class Ticket: @unchecked Sendable {
+        var number: UInt64?
+        var isCancelled = false
+    }
+
     /// Leases a connection and calls `lease` on the reactor's thread. Confined.
-    package func lease(deadline: ContinuousClock.Instant, _ lease: @escaping Lease) {
-        if isClosed { return lease(.failure(TandemError(.connectionClosed, "the cluster is closed", node: node))) }
+    ///
+    /// - Returns: the number of its place in line, if it has to wait.
+    @discardableResult
+    package func lease(deadline: ContinuousClock.Instant, _ lease: @escaping Lease) -> UInt64? {
+        if isClosed {
+            lease(.failure(TandemError(.connectionClosed, "the cluster is closed", node: node)))
+            return nil
+        }
         while let connection = idle.popLast() {
-            if !connection.isClosed { return lease(.success(connection)) }
+            if connection.isClosed { continue }
+            lease(.success(connection))
+            keepMinimum()
+            return nil
         }
         number += 1
         let number = number
         waiters.append(Waiter(number: number, lease: lease))
         openIfNeeded()
+        keepMinimum()
         reactor.schedule(at: deadline) { [weak self] in self?.giveUp(number) }
+        return number
     }
 
     private func giveUp(_ number: UInt64) {
@@ -90,7 +128,7 @@ package final class Pool: @unchecked Sendable {
         guard !connection.isClosed else { return }
         guard !isClosed, connection.transactionStatus == .idle || !connection.isIdle else { return connection.close() }
         if connection.isDirty {
-            connection.submit(reset) { [weak self, weak connection] reply in
+            connection.submit(reset, deadline: .now + Self.patience) { [weak self, weak connection] reply in
                 guard let connection else { return }
                 guard case .success(let reply) = reply, reply.segments.allSatisfy({ $0.error == nil }) else { return connection.close() }
                 connection.markClean()
@@ -147,6 +185,7 @@ package final class Pool: @unchecked Sendable {
             self.open.remove(identifier)
             self.idle.removeAll { ObjectIdentifier($0) == identifier }
             self.openIfNeeded()
+            self.keepMinimum()
         }
         hand(connection)
     }
@@ -159,10 +198,9 @@ package final class Pool: @unchecked Sendable {
         for _ in 0..<beyond { waiters.popFirst()?.lease(.failure(error)) }
     }
 
-    /// Opens connections up to the minimum, so that the first transactions need not wait. Confined.
-    package func warmUp(_ count: Int) {
-        let wanted = min(max(count, options.minimum), options.maximum)
-        while self.count < wanted, !isClosed {
+    /// Opens connections up to the minimum. Asked again with each lease: where a node cannot be reached now, nobody hammers at it.
+    private func keepMinimum() {
+        while count < options.minimum, !isClosed {
             opening += 1
             connect()
         }

@@ -182,14 +182,9 @@ package final class Reactor: TaskExecutor, @unchecked Sendable {
         return handlerNumber
     }
 
-    /// Also watches for room to write, or no longer.
-    package func wantWrite(_ wanted: Bool, token: UInt64, fd: Int32) {
-        poller.modify(fd, token: token, wantsRead: true, wantsWrite: wanted)
-    }
-
-    /// Stops watching for input, so that a server that sends faster than its reader reads has to wait, or goes on.
-    package func wantRead(_ wanted: Bool, token: UInt64, fd: Int32) {
-        poller.modify(fd, token: token, wantsRead: wanted, wantsWrite: false)
+    /// Changes what a socket is watched for. Without input a server that sends faster than its reader reads has to wait.
+    package func watch(token: UInt64, fd: Int32, wantsRead: Bool, wantsWrite: Bool) {
+        poller.modify(fd, token: token, wantsRead: wantsRead, wantsWrite: wantsWrite)
     }
 
     package func unregister(_ token: UInt64, fd: Int32) {

@@ -249,7 +249,7 @@ struct Commit {
         }
         session.noteTraces(of: deferred, on: connection)
         var statements = opening + deferred
-        statements.append(Register.immediateConstraints)
+        if session.mayDefer { statements.append(Register.immediateConstraints) }
         if let role = session.node.configuration.role, let quoted = try? quoteIdentifier(role) { statements.append(Statement("SET LOCAL ROLE \(quoted)")) }
         statements.append(Register.row(transaction, node: node, members: members, coordinator: cluster.coordinator))
         statements += closing
@@ -388,16 +388,20 @@ struct Commit {
         switch action {
         case .readRow(let node):
             guard let session = sessions[node],
-                let reply = try? await cluster.runControl(session.name, Batch([Register.read(transaction, node: node)]), within: Self.patience)
+                let reply = try? await cluster.runControlToTheEnd(session.name, Batch([Register.read(transaction, node: node)]), within: Self.patience)
             else { return .row(node, .unreachable) }
             return .row(node, Register.row(from: reply.only))
         case .askRegister(let node):
             guard let session = sessions[node], ContinuousClock.now < max(deadline, questionsEnd) else { return .giveUp }
-            if questions > 0 { try? await Task.sleep(for: Self.backoff.delay(attempt: questions, random: .random(in: 0..<1))) }
+            // To its end also where the caller has been cancelled: what it is told depends on the answer.
+            if questions > 0 {
+                let pause = Self.backoff.delay(attempt: questions, random: .random(in: 0..<1))
+                _ = await Task { try? await Task.sleep(for: pause) }.value
+            }
             questions += 1
             if questions > Self.mostQuestions { return .giveUp }
             let batch = Batch(Register.verdict(transaction, node: node, coordinator: cluster.coordinator), interruption: .abandon)
-            guard let reply = try? await cluster.runControl(session.name, batch, within: Self.patience) else { return .verdict(.undecided) }
+            guard let reply = try? await cluster.runControlToTheEnd(session.name, batch, within: Self.patience) else { return .verdict(.undecided) }
             let verdict = Register.verdict(from: reply.only)
             if verdict == .aborted { cause = cause?.with(effect: .rolledBack, isRetrySafe: true) }
             return .verdict(verdict)

@@ -15,13 +15,14 @@ extension Cluster {
         let retention = RetentionPass(cluster: self)
         var nextRetention = ContinuousClock.now + retention.interval
         while !Task.isCancelled {
+            let wakes = runtime.wakes
             _ = await RecoveryPass(cluster: self, grace: configuration.recoveryGrace, isDryRun: false).run()
             if ContinuousClock.now >= nextRetention {
                 // What it could not do now (a node is down, a transaction is open) it does next time.
                 _ = try? await retention.run()
                 nextRetention = .now + retention.interval
             }
-            await runtime.pause(for: configuration.recoveryInterval)
+            await runtime.pause(for: configuration.recoveryInterval, after: wakes)
         }
     }
 

@@ -12,6 +12,8 @@ struct RecoveryPass {
     /// Questions or branches that travel in one message.
     private static let window = 64
     private static let patience = Duration.seconds(30)
+    /// How long the register's own lock timeout lets one question wait.
+    private static let verdictLimit = Duration.milliseconds(500)
 
     private struct Work {
         let branch: PreparedBranch
@@ -152,7 +154,7 @@ struct RecoveryPass {
         let segments = order.map { transaction in
             Register.verdict(transaction, node: questions[transaction] ?? work[wanted[0]].branch.gid.commitPoint, coordinator: cluster.coordinator)
         }
-        let replies = await send(segments, to: order.map { questions[$0].flatMap { names[$0] } }, interruption: .abandon)
+        let replies = await send(segments, to: order.map { questions[$0].flatMap { names[$0] } }, interruption: .abandon, isTransaction: true)
         var verdicts: [TransactionID: Verdict] = [:]
         for (transaction, reply) in zip(order, replies) { verdicts[transaction] = reply.map { Register.verdict(from: $0) } ?? .undecided }
         await Failpoints.pass(.recoveryAfterVerdict)
@@ -175,8 +177,11 @@ struct RecoveryPass {
     }
 
     /// Sends segments to their nodes, many in a message and all nodes at the same time; `nil` where no answer came.
+    ///
+    /// A segment that is a transaction is followed by a ROLLBACK of its own: one that fails would otherwise leave its block open and take
+    /// all those behind it with it, in each pass anew.
     private func send(
-        _ segments: [[Statement]], to nodes: [NodeName?], interruption: Batch.Interruption, asOwner: Bool = false,
+        _ segments: [[Statement]], to nodes: [NodeName?], interruption: Batch.Interruption, asOwner: Bool = false, isTransaction: Bool = false,
         afterEachWindow: @escaping @Sendable () async -> Void = {}
     ) async -> [SegmentReply?] {
         var byNode: [NodeName: [Int]] = [:]
@@ -191,12 +196,14 @@ struct RecoveryPass {
             while !rest.isEmpty {
                 let window = rest.prefix(Self.window)
                 rest = rest.dropFirst(Self.window)
-                var wire = window.map { segments[$0] }
+                var wire = window.flatMap { isTransaction ? [segments[$0], [Register.rollback]] : [segments[$0]] }
                 // COMMIT PREPARED must be said as the role that prepared; the settings that a role brings do not matter here.
                 if let role { wire = [[Statement("SET ROLE \(try quoteIdentifier(role))")]] + wire + [[Statement("RESET ROLE")]] }
-                let answer = try await cluster.runControl(node, Batch(segments: wire, interruption: interruption), within: Self.patience)
+                let limit = isTransaction ? Self.patience + Self.verdictLimit * window.count : Self.patience
+                let answer = try await cluster.runControl(node, Batch(segments: wire, interruption: interruption), within: limit)
                 let own = role == nil ? answer.segments[...] : answer.segments.dropFirst().dropLast()
-                replies += zip(window, own)
+                let width = isTransaction ? 2 : 1
+                for (place, index) in window.enumerated() { replies.append((index, own[own.startIndex + place * width])) }
                 await afterEachWindow()
             }
             return replies

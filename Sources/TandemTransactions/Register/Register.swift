@@ -32,9 +32,10 @@ enum Register {
             VALUES ($1::pg_catalog.uuid, $2,
                 CASE WHEN pg_catalog.current_setting('application_name') OPERATOR(pg_catalog.=) $3
                       AND (SELECT n.forgotten FROM tandem.node n) OPERATOR(pg_catalog.<) $1::pg_catalog.uuid
-                      AND pg_catalog.set_config('synchronous_commit',
-                          CASE pg_catalog.current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true) IS NOT NULL
-                      AND pg_catalog.set_config('client_min_messages', 'warning', true) IS NOT NULL
+                      AND CASE WHEN pg_catalog.current_setting('synchronous_commit') IN ('on', 'remote_apply') THEN true
+                               ELSE pg_catalog.set_config('synchronous_commit', 'on', true) IS NOT NULL END
+                      AND CASE WHEN pg_catalog.current_setting('client_min_messages') IN ('notice', 'warning') THEN true
+                               ELSE pg_catalog.set_config('client_min_messages', 'warning', true) IS NOT NULL END
                      THEN 'W'::pg_catalog."char" END,
                 $4, $5)
             """,

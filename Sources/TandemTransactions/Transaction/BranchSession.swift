@@ -44,11 +44,21 @@ final class BranchSession: Sendable {
         return identity.id
     }
 
+    /// Whether constraints or triggers may wait for the end of the transaction: they are run before the vote. Known since the connection was opened,
+    /// and assumed once user SQL was no plain data statement: it may have made one. One that somebody else made meanwhile runs inside PREPARE or
+    /// COMMIT, which is right, too, and only outside the statement's timeout.
+    var mayDefer: Bool {
+        guard let connection, let identity = connection.attachment as? NodeIdentity else { return true }
+        return identity.hasDeferrable || connection.isDirty || node.configuration.role != nil
+    }
+
     /// BEGIN and the mark that proves the transaction (R5a).
     var opening: [Statement] {
-        let access = options.isReadOnly ? "READ ONLY" : "READ WRITE"
+        // READ COMMITTED READ WRITE is what every session of ours starts with; saying so again would cost the server a setting.
+        let isDefault = options.isolation == .readCommitted && !options.isReadOnly
+        let mode = isDefault ? "" : " ISOLATION LEVEL \(options.isolation.sql) \(options.isReadOnly ? "READ ONLY" : "READ WRITE")"
         return [
-            Statement("BEGIN ISOLATION LEVEL \(options.isolation.sql) \(access)"),
+            Statement("BEGIN\(mode)"),
             Register.mark(transaction, statementTimeout: node.configuration.statementTimeout),
         ]
     }

@@ -9,8 +9,11 @@ final class TransactionRuntime: Sendable {
     private struct State {
         /// Transactions under way here: recovery of this process leaves them alone.
         var live: Set<TransactionID> = []
-        var waiter: CheckedContinuation<Void, Never>?
-        var isWoken = false
+        /// The loops of `Cluster.run()` that pause, by number: any number of them may run.
+        var waiters: [Int: CheckedContinuation<Void, Never>] = [:]
+        var number = 0
+        /// How often somebody was woken: a loop that looks away for a moment misses nothing.
+        var wakes = 0
         var hasWarned = false
     }
 
@@ -47,43 +50,43 @@ final class TransactionRuntime: Sendable {
     func runnerEnded() { runners.subtract(1, ordering: .relaxed) }
 
     private func wake() {
-        let waiter = state.withLock { state in
-            state.isWoken = true
-            defer { state.waiter = nil }
-            return state.waiter
+        let waiters = state.withLock { state in
+            state.wakes += 1
+            defer { state.waiters = [:] }
+            return state.waiters
         }
-        waiter?.resume()
+        for waiter in waiters.values { waiter.resume() }
     }
 
-    /// Waits until somebody left something pending, the time is over, or the task is cancelled.
-    func pause(for time: Duration) async {
+    /// How often somebody left something pending so far.
+    var wakes: Int { state.withLock { $0.wakes } }
+
+    /// Waits until somebody has left something pending since `wakes` was read, the time is over, or the task is cancelled.
+    func pause(for time: Duration, after wakes: Int) async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { try? await Task.sleep(for: time) }
-            group.addTask { [self] in await self.untilWoken() }
+            group.addTask { [self] in await self.untilWoken(after: wakes) }
             await group.next()
             group.cancelAll()
         }
     }
 
-    private func untilWoken() async {
+    private func untilWoken(after wakes: Int) async {
+        let number = state.withLock { state in
+            state.number += 1
+            return state.number
+        }
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                let isWoken = state.withLock { state in
-                    if state.isWoken || Task.isCancelled {
-                        state.isWoken = false
-                        return true
-                    }
-                    state.waiter = continuation
+                let isOver = state.withLock { state in
+                    if state.wakes != wakes || Task.isCancelled { return true }
+                    state.waiters[number] = continuation
                     return false
                 }
-                if isWoken { continuation.resume() }
+                if isOver { continuation.resume() }
             }
         } onCancel: {
-            let waiter = state.withLock { state in
-                defer { state.waiter = nil }
-                return state.waiter
-            }
-            waiter?.resume()
+            state.withLock { $0.waiters.removeValue(forKey: number) }?.resume()
         }
     }
 }

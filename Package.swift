@@ -78,10 +78,13 @@ let package = Package(
         tests(
             of: "TandemTransactions",
             ["TandemCore", "TandemFailpoints", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTestSupport", logging]),
+        .executableTarget(
+            name: "TandemCrashProbe", dependencies: ["TandemCore", "TandemFailpoints", "TandemCluster", "TandemTransactions", "TandemConfiguration"],
+            path: "Tests/CrashProbe", swiftSettings: house),
         .testTarget(
             name: "TandemCrashTests",
             dependencies: [
-                "TandemCommand", "TandemCore", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemTestSupport",
+                "TandemCommand", "TandemCrashProbe", "TandemCore", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemTestSupport",
             ], swiftSettings: house),
         tests(of: "TandemLocal", ["TandemCore"]),
         tests(of: "TandemConfiguration", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions"]),

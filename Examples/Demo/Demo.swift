@@ -8,17 +8,35 @@ struct Demo {
 
     static func main() async {
         guard let program = program(CommandLine.arguments) else {
-            FileHandle.standardError.write(Data("usage: tandem-demo --tandem PATH\n".utf8))
+            FileHandle.standardError.write(Data("usage: tandem-demo --tandem PATH, where PATH is the command `tandem`\n".utf8))
             exit(2)
         }
-        let screen = Screen()
+        exit(await run(Story(tandem: program, screen: Screen())))
+    }
+
+    /// Tells the story, and answers with the exit code.
+    private static func run(_ story: Story) async -> Int32 {
+        let telling = Task { try await within(limit) { try await story.tell() } }
+        let signals = [SIGINT, SIGTERM].map { ending($0) { telling.cancel() } }
+        defer { for signal in signals { signal.cancel() } }
         do {
-            let isSound = try await within(limit) { try await Story(tandem: program, screen: screen).tell() }
-            exit(isSound ? 0 : 1)
+            return try await telling.value ? 0 : 1
+        } catch  where telling.isCancelled {
+            story.screen.say("interrupted; the servers are stopped and their data is removed")
+            return 130
         } catch {
-            screen.say("FAILED: \(error)")
-            exit(1)
+            story.screen.say("FAILED: \(error)")
+            return 1
         }
+    }
+
+    /// Calls `end` when the signal comes. A handler of its own, unlike an ignored signal, is not passed on to the programs that are started.
+    private static func ending(_ number: Int32, _ end: @escaping @Sendable () -> Void) -> any DispatchSourceSignal {
+        signal(number) { _ in }
+        let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+        source.setEventHandler(handler: end)
+        source.resume()
+        return source
     }
 
     /// The `tandem` command to run, as `--tandem PATH` names it.

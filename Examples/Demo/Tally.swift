@@ -17,6 +17,7 @@ final class Tally: Sendable {
         var fates: [Int64: Fate] = [:]
         var transfers: [Int64: Bank.Transfer] = [:]
         var committed: [NodeName: Int] = [:]
+        var failures: [String: Int] = [:]
         var counts = (committed: 0, rolledBack: 0, inDoubt: 0)
     }
 
@@ -36,6 +37,16 @@ final class Tally: Sendable {
         }
     }
 
+    func note(_ transfer: Bank.Transfer, _ error: TandemError) {
+        state.withLock { $0.failures[error.code.rawValue, default: 0] += 1 }
+        switch error.effect {
+        case .none, .rolledBack: note(transfer, .rolledBack)
+        case .inDoubt(let id): note(transfer, .inDoubt(id))
+        }
+    }
+
+    /// How often each kind of failure was seen.
+    var failures: [String: Int] { state.withLock { $0.failures } }
     var committed: Int { state.withLock { $0.counts.committed } }
     var rolledBack: Int { state.withLock { $0.counts.rolledBack } }
     var inDoubt: Int { state.withLock { $0.counts.inDoubt } }
@@ -76,10 +87,7 @@ final class Clients: Sendable {
                 try await bank.run(transfer)
                 tally.note(transfer, .committed)
             } catch let error as TandemError {
-                switch error.effect {
-                case .none, .rolledBack: tally.note(transfer, .rolledBack)
-                case .inDoubt(let id): tally.note(transfer, .inDoubt(id))
-                }
+                tally.note(transfer, error)
                 // A client that was refused does not come back at once.
                 try await Task.sleep(for: Self.rest)
             }

@@ -29,14 +29,15 @@ struct TandemProgram: Sendable {
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = try file(output)
         process.standardError = try file(talk)
-        let (ended, end) = AsyncStream.makeStream(of: Void.self)
+        let (ended, end) = AsyncStream.makeStream(of: Never.self)
         process.terminationHandler = { _ in end.finish() }
         try process.run()
         let limit = Task {
             try await Task.sleep(for: Self.limit)
             kill(process.processIdentifier, SIGKILL)
         }
-        for await _ in ended {}
+        // Also where this task is cancelled: there is no ending to report before it has ended.
+        await Task { for await _ in ended {} }.value
         limit.cancel()
         let isKilled = process.terminationReason == .uncaughtSignal
         return Ending(

@@ -17,6 +17,9 @@ package enum Failpoints {
         scoped ?? processWide.withLock { $0 }
     }
 
+    /// Whether anything is armed: a place with several points to reach asks once.
+    @inlinable package static var isArmed: Bool { armed.load(ordering: .relaxed) != 0 }
+
     /// Marks that the protocol has come to `point`, and does there what is armed.
     ///
     /// Relaxed ordering is enough: whoever arms and then starts or calls the code under test has ordered the two already.

@@ -1,5 +1,3 @@
-import Foundation
-import Glibc
 import TandemCore
 
 /// What a program prints, when it ends well.
@@ -16,16 +14,11 @@ package enum ProgramOutput {
     /// - Throws: `localNodeFailed`, with the last lines, when it cannot be started, ends with another status than 0, or not in time.
     ///   Cancellation ends the program.
     package static func of(_ arguments: [String], environment: [String] = [], within limit: Duration) async throws -> String {
-        let path = FileManager.default.temporaryDirectory.appendingPathComponent("tandem-\(UUID().uuidString)").path
-        let file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-        guard file >= 0 else { throw TandemError(.localNodeFailed, "\(path): \(String(cString: strerror(errno)))") }
-        defer {
-            close(file)
-            unlink(path)
-        }
-        let program = try ChildProcess.spawn(arguments, output: file, extraEnvironment: environment)
+        let output = try TemporaryFile()
+        defer { output.remove() }
+        let program = try ChildProcess.spawn(arguments, output: output.descriptor, extraEnvironment: environment)
         let status = try await program.status(within: limit)
-        let text = (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
+        let text = output.text
         guard status == 0 else {
             throw TandemError(.localNodeFailed, "\(arguments[0]) ended with status \(status): \(text.suffix(500))")
         }

@@ -8,7 +8,7 @@ package import TandemLocal
 /// (kills it, stops it, changes its settings) uses ``disturbed``, one test after the other.
 package actor PostgresNodes {
     package static let shared = PostgresNodes("shared", settings: ["max_connections": "400", "max_wal_senders": "0", "wal_level": "minimal"])
-    package static let disturbed = PostgresNodes("disturbed", settings: ["max_connections": "100", "max_wal_senders": "0", "wal_level": "minimal"])
+    package static let disturbed = PostgresNodes("disturbed", settings: ["max_connections": "100"])
 
     private let name: String
     private let settings: [String: String]

@@ -6,6 +6,8 @@ package import TandemPostgres
 package struct RawSession: Sendable {
     package let connection: Connection
 
+    package init(connection: Connection) { self.connection = connection }
+
     package static func open(
         _ conninfo: String, password: String? = nil, on reactor: Reactor = testReactor, logger: Logger? = nil
     ) async throws -> RawSession {

@@ -11,33 +11,52 @@ extension Connection {
     package static func gather(
         _ calls: [(connection: Connection, batch: Batch)], on reactor: Reactor, deadline: ContinuousClock.Instant
     ) async -> [Result<BatchReply, ConnectionFailure>] {
-        if calls.isEmpty { return [] }
-        return await withCheckedContinuation { continuation in
-            reactor.execute {
-                let answers = Answers(calls.count, continuation)
-                for (index, call) in calls.enumerated() {
-                    call.connection.submit(call.batch, deadline: deadline) { answers.put($0, at: index) }
-                }
-            }
-        }
+        await launch(calls, on: reactor, deadline: deadline).answers()
     }
 
-    /// Confined to the reactor of the connections.
-    private final class Answers: @unchecked Sendable {
-        private var answers: [Result<BatchReply, ConnectionFailure>?]
-        private var missing: Int
-        private let continuation: CheckedContinuation<[Result<BatchReply, ConnectionFailure>], Never>
+    /// The first half of ``gather(_:on:deadline:)``: on the reactor's own thread everything has been handed to the sockets when it returns.
+    package static func launch(
+        _ calls: [(connection: Connection, batch: Batch)], on reactor: Reactor, deadline: ContinuousClock.Instant
+    ) -> Flight {
+        let flight = Flight(calls.count, reactor)
+        if calls.isEmpty { return flight }
+        reactor.execute {
+            for (index, call) in calls.enumerated() {
+                call.connection.submit(call.batch, deadline: deadline) { flight.put($0, at: index) }
+            }
+        }
+        return flight
+    }
 
-        init(_ count: Int, _ continuation: CheckedContinuation<[Result<BatchReply, ConnectionFailure>], Never>) {
-            answers = Array(repeating: nil, count: count)
+    /// Batches that are on their way. Confined to the reactor of the connections.
+    package final class Flight: @unchecked Sendable {
+        private let reactor: Reactor
+        private var landed: [Result<BatchReply, ConnectionFailure>?]
+        private var missing: Int
+        private var waiter: CheckedContinuation<[Result<BatchReply, ConnectionFailure>], Never>?
+
+        fileprivate init(_ count: Int, _ reactor: Reactor) {
+            self.reactor = reactor
+            landed = Array(repeating: nil, count: count)
             missing = count
-            self.continuation = continuation
         }
 
-        func put(_ answer: Result<BatchReply, ConnectionFailure>, at index: Int) {
-            answers[index] = answer
+        fileprivate func put(_ answer: Result<BatchReply, ConnectionFailure>, at index: Int) {
+            landed[index] = answer
             missing -= 1
-            if missing == 0 { continuation.resume(returning: answers.compactMap { $0 }) }
+            if missing == 0, let waiter {
+                self.waiter = nil
+                waiter.resume(returning: landed.compactMap { $0 })
+            }
+        }
+
+        /// The answers in the order of the calls, once all are there. One caller.
+        package func answers() async -> [Result<BatchReply, ConnectionFailure>] {
+            await withCheckedContinuation { continuation in
+                reactor.execute {
+                    if self.missing == 0 { continuation.resume(returning: self.landed.compactMap { $0 }) } else { self.waiter = continuation }
+                }
+            }
         }
     }
 }

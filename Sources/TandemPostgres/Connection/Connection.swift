@@ -173,13 +173,13 @@ package final class Connection: @unchecked Sendable {
 
     private func send(_ operation: Operation) -> Bool {
         guard sendRemovals(operation) else { return false }
-        var earlier: Set<String> = []
+        var earlier: Set<StatementText> = []
         for segment in operation.batch.segments {
-            var fresh: [String: String] = [:]
+            var fresh: [StatementText: String] = [:]
             for statement in segment {
                 guard send(statement, of: operation, fresh: &fresh, earlier: earlier) else { return false }
             }
-            earlier.formUnion(fresh.keys)
+            if !fresh.isEmpty { earlier.formUnion(fresh.keys) }
             guard PQpipelineSync(connection) == 1 else { return false }
             operation.steps.append(.synchronise)
         }
@@ -202,12 +202,11 @@ package final class Connection: @unchecked Sendable {
     /// - Parameters:
     ///   - fresh: what this segment prepares.
     ///   - earlier: what earlier segments of this message prepare. They may fail first, so nothing can rest on them.
-    private func send(_ statement: Statement, of operation: Operation, fresh: inout [String: String], earlier: Set<String>) -> Bool {
-        let known = statement.isPrepared ? statements.name(for: statement.text) ?? fresh[statement.text] : nil
-        if let known { return execute(statement, as: known, of: operation) }
+    private func send(_ statement: Statement, of operation: Operation, fresh: inout [StatementText: String], earlier: Set<StatementText>) -> Bool {
+        if let plan = statement.plan, let known = statements.name(for: plan) ?? fresh[plan] { return execute(statement, as: known, of: operation) }
         let mustMakeRoom = statements.count + fresh.count >= StatementCache.capacity
         // A failed transaction takes its end and nothing else: what would have to go before that end would keep it from running.
-        guard statement.isPrepared, !earlier.contains(statement.text), !mustMakeRoom || transactionStatus != .failed else {
+        guard let plan = statement.plan, !earlier.contains(plan), !mustMakeRoom || transactionStatus != .failed else {
             operation.steps.append(.execute(text: nil))
             let format: Int32 = statement.resultFormat == .text ? 0 : 1
             return statement.parameters.withPointers { count, types, values, lengths, formats in
@@ -218,8 +217,8 @@ package final class Connection: @unchecked Sendable {
             guard sendRemoval(of: old, operation) else { return false }
         }
         let name = statements.freshName()
-        fresh[statement.text] = name
-        operation.steps.append(.prepare(text: statement.text, name: name))
+        fresh[plan] = name
+        operation.steps.append(.prepare(text: plan, name: name))
         let isSent = statement.parameters.withPointers { count, types, _, _, _ in
             PQsendPrepare(connection, name, statement.text, count, types) == 1
         }
@@ -227,7 +226,7 @@ package final class Connection: @unchecked Sendable {
     }
 
     private func execute(_ statement: Statement, as name: String, of operation: Operation) -> Bool {
-        operation.steps.append(.execute(text: statement.text))
+        operation.steps.append(.execute(text: statement.plan))
         let format: Int32 = statement.resultFormat == .text ? 0 : 1
         return statement.parameters.withPointers { count, _, values, lengths, formats in
             PQsendQueryPrepared(connection, name, count, values, lengths, formats, format) == 1
@@ -285,7 +284,7 @@ package final class Connection: @unchecked Sendable {
             switch operation.currentStep {
             case .execute:
                 let result = ResultSet(adopting: result)
-                if result.tag == "DEALLOCATE ALL" || result.tag == "DISCARD ALL" { forgetStatements() }
+                if result.hasDroppedStatements { forgetStatements() }
                 operation.segment.results.append(result)
             case .prepare(let text, let name):
                 statements.insert(text, name: name)

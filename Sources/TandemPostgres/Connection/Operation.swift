@@ -6,10 +6,10 @@ import TandemCore
 final class Operation: @unchecked Sendable {
     /// What the server answers next, in order.
     enum Step {
-        case prepare(text: String, name: String)
+        case prepare(text: StatementText, name: String)
         case deallocate(name: String)
         /// With its text where it is a prepared statement.
-        case execute(text: String?)
+        case execute(text: StatementText?)
         case synchronise
     }
 

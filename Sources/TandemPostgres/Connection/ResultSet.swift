@@ -6,11 +6,8 @@ package final class ResultSet: @unchecked Sendable, ResultColumns {
     // Never changed once it is read, so any thread may read it; cleared with its last owner.
     private let result: OpaquePointer
 
-    package let columnNames: [String]
-
     init(adopting result: OpaquePointer) {
         self.result = result
-        columnNames = (0..<PQnfields(result)).map { String(cString: PQfname(result, $0)) }
     }
 
     deinit {
@@ -19,6 +16,17 @@ package final class ResultSet: @unchecked Sendable, ResultColumns {
 
     package var rowCount: Int { Int(PQntuples(result)) }
     package var columnCount: Int { Int(PQnfields(result)) }
+
+    package var columnNames: [String] {
+        (0..<PQnfields(result)).map { String(cString: PQfname(result, $0)) }
+    }
+
+    /// Whether the statement took the session's prepared statements away.
+    var hasDroppedStatements: Bool {
+        // Asked for every result: few tags begin with a D, and only then the whole tag is looked at.
+        guard PQcmdStatus(result)?.pointee == 68 else { return false }
+        return tag == "DEALLOCATE ALL" || tag == "DISCARD ALL"
+    }
 
     /// `UPDATE 1`, `COMMIT`, `PREPARE TRANSACTION`, ...
     package var tag: String { String(cString: PQcmdStatus(result)) }

@@ -1,16 +1,27 @@
 /// One statement of a ``Batch``: text, bound parameters, and how its answer is wanted.
 package struct Statement: Sendable {
+    /// The text by which the server keeps the statement's plan; `nil` for texts that never come again (they hold a gid).
+    let plan: StatementText?
     package let text: String
     package let parameters: ParameterBuffer
-    /// Whether the server keeps its plan, by its text. Off for texts that never come again (they hold a gid).
-    package let isPrepared: Bool
     package let resultFormat: PostgresFormat
+
+    /// Whether the server keeps its plan.
+    package var isPrepared: Bool { plan != nil }
 
     package init(_ text: String, parameters: ParameterBuffer = ParameterBuffer(), isPrepared: Bool = true, resultFormat: PostgresFormat = .text) {
         self.text = text
+        plan = isPrepared ? StatementText(text) : nil
         self.parameters = parameters
-        self.isPrepared = isPrepared
         self.resultFormat = resultFormat
+    }
+
+    /// A statement whose text is a constant, and so is its hash.
+    package init(_ plan: StatementText, parameters: ParameterBuffer) {
+        self.plan = plan
+        text = plan.text
+        self.parameters = parameters
+        resultFormat = .text
     }
 
     /// - Throws: `encodingFailed` when a name or a value in `sql` cannot be sent.

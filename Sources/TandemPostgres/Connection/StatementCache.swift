@@ -8,12 +8,12 @@ struct StatementCache {
         var lastUse: UInt64
     }
 
-    private var entries: [String: Entry] = [:]
+    private var entries: [StatementText: Entry] = [:]
     private var clock: UInt64 = 0
     private var named: UInt64 = 0
 
     /// The name under which `text` is prepared, if it is.
-    mutating func name(for text: String) -> String? {
+    mutating func name(for text: StatementText) -> String? {
         guard let index = entries.index(forKey: text) else { return nil }
         clock &+= 1
         entries.values[index].lastUse = clock
@@ -27,13 +27,13 @@ struct StatementCache {
     }
 
     /// Remembers a statement once the server has said that it is prepared.
-    mutating func insert(_ text: String, name: String) {
+    mutating func insert(_ text: StatementText, name: String) {
         clock &+= 1
         entries[text] = Entry(name: name, lastUse: clock)
     }
 
     /// Forgets a statement, and returns the name that it had.
-    mutating func remove(_ text: String) -> String? { entries.removeValue(forKey: text)?.name }
+    mutating func remove(_ text: StatementText) -> String? { entries.removeValue(forKey: text)?.name }
 
     mutating func removeAll() { entries.removeAll(keepingCapacity: true) }
 

@@ -8,6 +8,9 @@ package protocol ResultColumns {
     /// How many rows came before the first one of this result, where a result comes in pieces; it counts in errors only.
     var rowsBefore: Int { get }
 
+    /// How many columns there are: asked for every row, so it should not need the names.
+    var columnCount: Int { get }
+
     /// A column's type.
     ///
     /// - Parameter column: Its place, from 0.
@@ -34,6 +37,7 @@ package protocol ResultColumns {
 extension ResultColumns {
     /// No rows came before.
     package var rowsBefore: Int { 0 }
+    package var columnCount: Int { columnNames.count }
 
     /// Reads one value.
     ///
@@ -66,9 +70,9 @@ extension ResultColumns {
     package func decodeRow<each Column: PostgresDecodable>(_ row: Int, as types: repeat (each Column).Type) throws -> (repeat each Column) {
         var wanted = 0
         for _ in repeat each types { wanted += 1 }
-        guard wanted == columnNames.count else {
+        guard wanted == columnCount else {
             throw TandemError(
-                .decodingFailed, "the result has \(columnNames.count) columns and \(wanted) were to be read",
+                .decodingFailed, "the result has \(columnCount) columns and \(wanted) were to be read",
                 nextStep: "name one type for each column")
         }
         var column = 0

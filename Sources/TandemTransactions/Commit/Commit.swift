@@ -22,11 +22,10 @@ struct Commit {
     var beforeDecision: (@Sendable () async throws -> Void)?
 
     private var machine: CommitMachine
-    private let sessions: [NodeID: BranchSession]
+    /// The branches. A transaction has few of them: looking through a list costs less than a table would.
+    private var seats: [Seat] = []
     private let commitPoint: NodeID
     private let members: [NodeID]
-    private var gids: [NodeID: GID] = [:]
-    private var permitted: Set<NodeID> = []
     private var cause: TandemError?
     private var isCancelled = false
     private var questions = 0
@@ -34,6 +33,14 @@ struct Commit {
     private var isInDoubt = false
     /// Whether phase two was handed over to whoever reads the answers later.
     private var isDetached = false
+
+    private struct Seat {
+        let node: NodeID
+        let session: BranchSession
+        /// The name under which it is prepared; none for the commit point and for branches that only read.
+        let gid: GID?
+        var hasPermit = false
+    }
 
     init(
         cluster: Cluster, runtime: TransactionRuntime, lane: Lane, transaction: TransactionID, options: TransactionOptions, deadline: ContinuousClock.Instant,
@@ -46,25 +53,35 @@ struct Commit {
         self.options = options
         self.deadline = deadline
         self.examine = examine
-        var sessions: [NodeID: BranchSession] = [:]
-        for session in writers + readers { sessions[try session.id()] = session }
-        self.sessions = sessions
-        let isSerializable = options.isolation == .serializable
-        let readers = try readers.map { try $0.id() }
-        members = try writers.map { try $0.id() }
-        self.commitPoint = try commitPoint.id()
-        machine = CommitMachine(
-            writers: members, commitPoint: self.commitPoint, readers: isSerializable ? [] : readers, serializableReaders: isSerializable ? readers : [])
-        for node in members where node != self.commitPoint {
-            gids[node] = GID(cluster: cluster.configuration.name, transaction: transaction, node: node, commitPoint: self.commitPoint)
+        let commitPointID = try commitPoint.id()
+        self.commitPoint = commitPointID
+        var members: [NodeID] = []
+        for session in writers {
+            let node = try session.id()
+            members.append(node)
+            let gid = GID(cluster: cluster.configuration.name, transaction: transaction, node: node, commitPoint: commitPointID)
+            seats.append(Seat(node: node, session: session, gid: node == commitPointID ? nil : gid))
         }
+        self.members = members
+        var readerIDs: [NodeID] = []
+        for session in readers {
+            let node = try session.id()
+            readerIDs.append(node)
+            seats.append(Seat(node: node, session: session, gid: nil))
+        }
+        let isSerializable = options.isolation == .serializable
+        machine = CommitMachine(
+            writers: members, commitPoint: commitPointID, readers: isSerializable ? [] : readerIDs, serializableReaders: isSerializable ? readerIDs : [])
     }
+
+    private func branch(at node: NodeID) -> BranchSession? { seats.first { $0.node == node }?.session }
+    private func gid(at node: NodeID) -> GID? { seats.first { $0.node == node }?.gid }
 
     /// Commits, or throws why the transaction is rolled back or in doubt.
     ///
     /// - Returns: the nodes that have not confirmed yet.
     mutating func run() async throws -> [NodeName] {
-        defer { for node in permitted { givePermit(node) } }
+        defer { for node in members { givePermit(node) } }
         guard await takePermits() else {
             cause = TandemError(
                 .preparedSlotsExhausted, "no slot for a prepared transaction became free in time", effect: .rolledBack, isRetrySafe: true,
@@ -79,16 +96,16 @@ struct Commit {
     private func conclusion() throws -> [NodeName] {
         switch machine.outcome {
         case .committed?:
-            let pending = machine.pending.compactMap { sessions[$0]?.name }
+            let pending = machine.pending.compactMap { branch(at: $0)?.name }
             if !pending.isEmpty && !isDetached { runtime.leftPending(transaction, pending, cluster) }
             return pending
         case .rolledBack?:
             throw rolledBack()
         case .inDoubt?, nil:
-            runtime.leftPending(transaction, members.compactMap { sessions[$0]?.name }, cluster)
+            runtime.leftPending(transaction, members.compactMap { branch(at: $0)?.name }, cluster)
             throw TandemError(
                 .inDoubt, "the decision was sent and its answer was lost: the transaction is committed or rolled back, and nobody here knows which",
-                effect: .inDoubt(transaction), node: sessions[commitPoint]?.name, nextStep: "ask later: `tandem tx show \(transaction)`, and do not send it again",
+                effect: .inDoubt(transaction), node: branch(at: commitPoint)?.name, nextStep: "ask later: `tandem tx show \(transaction)`, and do not send it again",
                 phase: "decision", cause: cause)
         }
     }
@@ -102,17 +119,25 @@ struct Commit {
     }
 
     private mutating func takePermits() async -> Bool {
-        let voters = members.filter { $0 != commitPoint }
+        let voters = seats.indices.filter { seats[$0].gid != nil }
         if voters.isEmpty { return true }
-        let identities = voters.compactMap { sessions[$0]?.node.identity }
+        let identities = voters.compactMap { seats[$0].session.node.identity }
         let isGranted = await runtime.permits.take(
             identities, reserve: cluster.configuration.preparedReserve, deadline: deadline, reactor: lane.reactor)
-        if isGranted { permitted = Set(voters) }
+        if isGranted { for index in voters { seats[index].hasPermit = true } }
         return isGranted
     }
 
+    /// Whether there is a permit that the caller has to give back from now on.
+    private mutating func takeOverPermit(_ node: NodeID) -> Bool {
+        guard let index = seats.firstIndex(where: { $0.node == node && $0.hasPermit }) else { return false }
+        seats[index].hasPermit = false
+        return true
+    }
+
     private mutating func givePermit(_ node: NodeID) {
-        guard permitted.remove(node) != nil, let identity = sessions[node]?.node.identity else { return }
+        guard let index = seats.firstIndex(where: { $0.node == node && $0.hasPermit }), let identity = seats[index].session.node.identity else { return }
+        seats[index].hasPermit = false
         runtime.permits.release(identity)
     }
 
@@ -149,13 +174,15 @@ struct Commit {
                 case .conclude(let conclusion): conclude(conclusion)
                 }
             }
-            await passBefore(calls)
+            if Failpoints.isArmed { await passBefore(calls) }
             if isCommitted && options.acknowledgement == .decided && calls.allSatisfy({ $0.meaning == .commitPrepared || $0.meaning == .silent }) {
                 detach(calls)
                 return
             }
-            let answers = await Connection.gather(calls.map { ($0.connection, $0.batch) }, on: lane.reactor, deadline: limit(of: calls))
-            await passAfter(calls)
+            let flight = Connection.launch(calls.map { ($0.connection, $0.batch) }, on: lane.reactor, deadline: limit(of: calls))
+            if Failpoints.isArmed { await passSent(calls) }
+            let answers = await flight.answers()
+            if Failpoints.isArmed { await passAfter(calls) }
             // A violated expectation or a cancelled caller ends the votes before the last of them could start the decision.
             events += zip(calls, answers).compactMap { judge($0, $1) }
             if !machine.decisionWasSent, cause != nil || Task.isCancelled {
@@ -173,7 +200,7 @@ struct Commit {
     }
 
     private mutating func add(_ meaning: Call.Meaning, _ node: NodeID, _ batch: Batch, to calls: inout [Call], otherwise: () -> Void) {
-        guard let session = sessions[node], let connection = session.connection, !connection.isClosed else { return otherwise() }
+        guard let session = branch(at: node), let connection = session.connection, !connection.isClosed else { return otherwise() }
         calls.append(Call(node: node, meaning: meaning, connection: connection, batch: batch, opening: 0, deferred: 0))
     }
 
@@ -187,7 +214,7 @@ struct Commit {
             cluster.configuration.logger.critical(
                 "a committed transaction has lost a branch",
                 metadata: [
-                    "tandem.transaction": "\(transaction)", "tandem.node": "\(sessions[node]?.name.rawValue ?? node.description)", "tandem.kind": "\(conclusion)",
+                    "tandem.transaction": "\(transaction)", "tandem.node": "\(branch(at: node)?.name.rawValue ?? node.description)", "tandem.kind": "\(conclusion)",
                 ])
         }
     }
@@ -195,7 +222,7 @@ struct Commit {
     // MARK: Votes and the decision
 
     private mutating func prepare(_ node: NodeID, _ calls: inout [Call], _ events: inout [CommitMachine.Event]) {
-        guard let session = sessions[node], let gid = gids[node] else { return }
+        guard let session = branch(at: node), let gid = gid(at: node) else { return }
         guard add(node, session, closing: [Register.prepare(gid)], .vote, &calls) else {
             note(TandemError(.connectionLost, "the branch's connection was lost before its vote", effect: .rolledBack, isRetrySafe: true, node: session.name))
             givePermit(node)
@@ -204,7 +231,7 @@ struct Commit {
     }
 
     private mutating func decide(_ node: NodeID, _ calls: inout [Call], _ events: inout [CommitMachine.Event]) async {
-        guard let session = sessions[node] else { return }
+        guard let session = branch(at: node) else { return }
         do {
             try await beforeDecision?()
         } catch {
@@ -261,7 +288,7 @@ struct Commit {
     }
 
     private mutating func finish(_ node: NodeID, _ meaning: Call.Meaning, _ calls: inout [Call], _ events: inout [CommitMachine.Event]) {
-        guard let session = sessions[node], let gid = gids[node] else { return }
+        guard let session = branch(at: node), let gid = gid(at: node) else { return }
         guard let connection = session.connection, !connection.isClosed else { return events.append(.finished(node, .unknown)) }
         let statement = meaning == .commitPrepared ? Register.commitPrepared(gid) : Register.rollbackPrepared(gid)
         var segments: [[Statement]] = connection.isDirty ? [NodeRuntime.restoreDurability] : []
@@ -293,14 +320,14 @@ struct Commit {
             return .finished(call.node, finish)
         case .reader:
             guard case .success(let reply) = answer else { return .readerCommitted(call.node, false) }
-            if let error = reply.only.error, let session = sessions[call.node] { note(TandemError(error, node: session.name, effect: .rolledBack, phase: "commit")) }
+            if let error = reply.only.error, let session = branch(at: call.node) { note(TandemError(error, node: session.name, effect: .rolledBack, phase: "commit")) }
             return .readerCommitted(call.node, reply.only.error == nil && reply.only.lastTag == "COMMIT")
         case .silent: return nil
         }
     }
 
     private mutating func judgeVote(_ call: Call, _ answer: Result<BatchReply, ConnectionFailure>) -> Vote {
-        guard let session = sessions[call.node] else { return .unknown }
+        guard let session = branch(at: call.node) else { return .unknown }
         switch answer {
         case .failure(let failure):
             note(TandemError(failure, node: session.name, effect: .rolledBack, phase: "prepare"))
@@ -322,7 +349,7 @@ struct Commit {
     }
 
     private mutating func judgeDecision(_ call: Call, _ answer: Result<BatchReply, ConnectionFailure>) -> Decision {
-        guard let session = sessions[call.node] else { return .unknown }
+        guard let session = branch(at: call.node) else { return .unknown }
         switch answer {
         case .failure(let failure):
             note(TandemError(failure, node: session.name, effect: failure.wasSent ? .inDoubt(transaction) : .rolledBack, phase: "decision"))
@@ -346,7 +373,7 @@ struct Commit {
         note(
             isUserStatement || error.isFatal
                 ? TandemError(error, node: session.name, effect: .rolledBack, phase: isUserStatement ? "statement" : phase)
-                : VoteFailure.error(error, node: session.name, phase: phase, gid: gids[call.node]))
+                : VoteFailure.error(error, node: session.name, phase: phase, gid: gid(at: call.node)))
         return !error.isFatal
     }
 
@@ -387,12 +414,12 @@ struct Commit {
     private mutating func ask(_ action: CommitMachine.Action) async -> CommitMachine.Event {
         switch action {
         case .readRow(let node):
-            guard let session = sessions[node],
+            guard let session = branch(at: node),
                 let reply = try? await cluster.runControlToTheEnd(session.name, Batch([Register.read(transaction, node: node)]), within: Self.patience)
             else { return .row(node, .unreachable) }
             return .row(node, Register.row(from: reply.only))
         case .askRegister(let node):
-            guard let session = sessions[node], ContinuousClock.now < max(deadline, questionsEnd) else { return .giveUp }
+            guard let session = branch(at: node), ContinuousClock.now < max(deadline, questionsEnd) else { return .giveUp }
             // To its end also where the caller has been cancelled: what it is told depends on the answer.
             if questions > 0 {
                 let pause = Self.backoff.delay(attempt: questions, random: .random(in: 0..<1))
@@ -425,6 +452,17 @@ struct Commit {
         }
     }
 
+    private func passSent(_ calls: [Call]) async {
+        for call in calls {
+            switch call.meaning {
+            case .vote: await Failpoints.pass(.afterPrepareSent)
+            case .decision: await Failpoints.pass(.afterDecisionSent)
+            case .commitPrepared: await Failpoints.pass(.afterCommitPreparedSent)
+            case .rollbackPrepared, .reader, .silent: break
+            }
+        }
+    }
+
     private func passAfter(_ calls: [Call]) async {
         for call in calls {
             switch call.meaning {
@@ -442,8 +480,8 @@ struct Commit {
         isDetached = true
         let permits = runtime.permits, runtime = runtime, cluster = cluster, transaction = transaction
         for call in calls {
-            guard let session = sessions[call.node], let identity = session.node.identity else { continue }
-            let isPermitted = permitted.remove(call.node) != nil
+            guard let session = branch(at: call.node), let identity = session.node.identity else { continue }
+            let isPermitted = takeOverPermit(call.node)
             let name = session.name
             let isCommitPrepared = call.meaning == .commitPrepared
             let connection = call.connection, batch = call.batch, limit = ContinuousClock.now + .seconds(30)

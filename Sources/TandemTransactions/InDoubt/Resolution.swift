@@ -168,7 +168,7 @@ extension TandemError {
     }
 
     /// Nobody answers at the node's address. A node that answers and lets nobody in, or is another database, could still know the decision.
-    fileprivate var isOutOfReach: Bool {
+    var isOutOfReach: Bool {
         switch code {
         case .nodeUnreachable, .connectionLost: true
         case .deadlineExceeded: sqlState == nil

@@ -90,6 +90,7 @@ public struct Branch: Sendable {
     /// - Parameter body: the part; what it throws is thrown on.
     /// - Returns: what `body` returns.
     /// - Throws: what `body` throws, or the failure of the savepoint itself.
+    @discardableResult
     public nonisolated(nonsending) func savepoint<V>(_ body: nonisolated(nonsending) (Branch) async throws -> V) async throws -> V {
         let session = try session
         let name = try await session.beginSavepoint()

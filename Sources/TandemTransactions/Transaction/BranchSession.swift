@@ -56,11 +56,8 @@ final class BranchSession: Sendable {
     var opening: [Statement] {
         // READ COMMITTED READ WRITE is what every session of ours starts with; saying so again would cost the server a setting.
         let isDefault = options.isolation == .readCommitted && !options.isReadOnly
-        let mode = isDefault ? "" : " ISOLATION LEVEL \(options.isolation.sql) \(options.isReadOnly ? "READ ONLY" : "READ WRITE")"
-        return [
-            Statement("BEGIN\(mode)"),
-            Register.mark(transaction, statementTimeout: node.configuration.statementTimeout),
-        ]
+        let begin = isDefault ? Register.begin : Register.begin(options.isolation, isReadOnly: options.isReadOnly)
+        return [begin, Register.mark(transaction, statementTimeout: node.configuration.statementTimeout)]
     }
 
     // MARK: Statements

@@ -1,6 +1,6 @@
 import Glibc
 public import TandemCluster
-import TandemCore
+package import TandemCore
 import TandemFailpoints
 import TandemPostgres
 
@@ -69,6 +69,7 @@ extension Cluster {
     struct Admitted: Sendable {
         let id: TransactionID
         let nodes: [NodeName]
+        let runtime: TransactionRuntime
     }
 
     /// Takes a place at each node that the transaction may touch.
@@ -79,12 +80,13 @@ extension Cluster {
         await Failpoints.pass(.beforeAdmission)
         try await lane.admission.enter(nodes, deadline: deadline)
         let id = options.id ?? .fresh()
-        guard TransactionRuntime.of(self).began(id) else {
+        let runtime = TransactionRuntime.of(self)
+        guard runtime.began(id) else {
             lane.reactor.execute { lane.admission.leave(nodes) }
             throw TandemError(
                 .duplicateTransaction, "a transaction with this id runs in this process right now", nextStep: "wait for it, or give this one an id of its own")
         }
-        return Admitted(id: id, nodes: nodes)
+        return Admitted(id: id, nodes: nodes, runtime: runtime)
     }
 
     /// Commits what the body did. On the transaction's own lane, whatever actor the body ran on.
@@ -114,7 +116,7 @@ extension Cluster {
     }
 
     func release(_ branches: [BranchSession], _ lane: Lane, _ admitted: Admitted) {
-        TransactionRuntime.of(self).ended(admitted.id)
+        admitted.runtime.ended(admitted.id)
         lane.reactor.execute {
             for branch in branches { branch.giveBack() }
             lane.admission.leave(admitted.nodes)
@@ -124,7 +126,7 @@ extension Cluster {
 
 extension TransactionID {
     /// A new id, from the clock and the system's random numbers.
-    static func fresh() -> TransactionID {
+    package static func fresh() -> TransactionID {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         let milliseconds = UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000

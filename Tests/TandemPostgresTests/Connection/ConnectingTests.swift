@@ -118,7 +118,7 @@ struct ConnectingTests {
     @Test("a server that does not answer is given up after the connect timeout")
     func silent() async throws {
         // A socket that listens and never accepts: the connection is made, the answer never comes.
-        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        let listener = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(listener) }
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)

@@ -128,7 +128,7 @@ struct ConnectionTests {
     @Test("several connections of one reactor are asked at the same time, and answers keep the order of the calls")
     func gathering() async throws {
         try await withSession { one in
-            try await withSession { two in
+            try await withSession { two async throws in
                 let deadline = ContinuousClock.now + .seconds(60)
                 let calls = [(connection: one.connection, batch: Batch([Statement("SELECT 1")])), (two.connection, Batch([Statement("SELECT 2")]))]
                 let answers = await Connection.gather(calls, on: testReactor, deadline: deadline)

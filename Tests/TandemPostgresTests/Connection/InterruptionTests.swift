@@ -141,7 +141,7 @@ struct InterruptionTests {
 
     @Test("a stream whose reader has seen enough leaves the connection usable")
     func drainedStream() async throws {
-        try await withSession { session in
+        try await withSession { session async throws in
             let connection = session.connection
             let stream = RowStream()
             connection.reactor.execute {

@@ -1,3 +1,4 @@
+import TandemCore
 import TandemTestSupport
 import Testing
 
@@ -11,7 +12,7 @@ struct PreparedStatementTests {
 
     @Test("a text is prepared once and used again")
     func reuse() async throws {
-        try await withSession { session in
+        try await withSession { session async throws in
             for _ in 0..<5 { #expect(try await session.send("SELECT 1", "SELECT 1", "SELECT 2").error == nil) }
             #expect(try await prepared(session) == 2)
         }
@@ -19,7 +20,7 @@ struct PreparedStatementTests {
 
     @Test("the server keeps at most as many as the bound allows, however many texts there are")
     func bound() async throws {
-        try await withSession { session in
+        try await withSession { session async throws in
             for index in 0..<300 { #expect(try await session.send("SELECT \(index)").results.first?.text(0, 0) == "\(index)") }
             #expect(try await prepared(session) <= StatementCache.capacity)
             // One that was thrown out comes back, one that is there is used.

@@ -1,0 +1,152 @@
+import ArgumentParser
+import Foundation
+import TandemBench
+import TandemCluster
+import TandemConfiguration
+import TandemCore
+import TandemLocal
+
+/// `tandem bench`
+struct Bench: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Measure Tandem beside what it cannot exceed and what it competes with.",
+        discussion: """
+            Without -c it starts three local nodes of its own, with fsync on, and removes them. Machines drift: quote ratios of one run.
+            Exit code 3 means that something was lost, and that no figure counts.
+            """,
+        subcommands: [Commit.self, Recovery.self])
+
+    /// `tandem bench commit`
+    struct Commit: AsyncParsableCommand, Reporting {
+        static let configuration = CommandConfiguration(abstract: "Global transactions a second, and the ratios to their limits.")
+
+        @OptionGroup var global: GlobalOptions
+
+        @Option(help: "Clients that each run one transaction after the other.")
+        var clients = 32
+
+        @Option(help: "Seconds a line and round.")
+        var seconds = 5
+
+        @Option(help: "Nodes, where it starts its own.")
+        var nodes = 3
+
+        func validate() throws {
+            guard (1...1000).contains(clients) else { throw ValidationError("--clients takes a number from 1 to 1000.") }
+            guard (1...3600).contains(seconds) else { throw ValidationError("--seconds takes a number from 1 to 3600.") }
+            guard (2...16).contains(nodes) else { throw ValidationError("--nodes takes a number from 2 to 16.") }
+        }
+
+        mutating func run() async throws {
+            var options = CommitBench.Options()
+            options.clients = clients
+            options.seconds = Double(seconds)
+            let chosen = options
+            let isJSON = global.format == .json
+            let result = try await BenchNodes.with(global, count: nodes) { configuration, pgbench in
+                try await CommitBench(configuration, options: chosen, pgbenchPath: pgbench) { Talk.say($0) }.run()
+            }
+            if isJSON { try Output.write(text: BenchOutput.json(result)) } else { try write(result) }
+            if !result.isSound { throw Ending(.problemFound) }
+        }
+
+        private func write(_ result: CommitBench.Result) throws {
+            var table = TextTable("LINE", "PER SECOND", "P50 MS", "P99 MS", "CPU US", "ROUND TRIPS")
+            for line in CommitBench.Line.allCases {
+                guard let measured = result.lines[line.rawValue] else { continue }
+                table.add(
+                    line.rawValue, BenchOutput.text(measured.tps, 0), BenchOutput.text(measured.p50_ms, 2), BenchOutput.text(measured.p99_ms, 2),
+                    BenchOutput.text(measured.cpu_us, 0), String(measured.round_trips))
+            }
+            try Output.write(table)
+            var ratios = TextTable("RATIO", "MEDIAN", "MINIMUM", "MAXIMUM")
+            for (name, ratio) in result.ratios.sorted(by: { $0.key < $1.key }) {
+                ratios.add(name, BenchOutput.text(ratio.median, 2), BenchOutput.text(ratio.minimum, 2), BenchOutput.text(ratio.maximum, 2))
+            }
+            try Output.write(ratios)
+            try Output.write(
+                text: """
+                    limit \(BenchOutput.text(result.limit_tps, 0)) a second; peak memory \(BenchOutput.text(result.peak_rss_mib, 0)) MiB, \
+                    \(result.connections) connections; money \(result.money_is_constant ? "constant" : "NOT CONSTANT"), \
+                    \(result.prepared_after) prepared afterwards
+                    """)
+        }
+    }
+
+    /// `tandem bench recovery`
+    struct Recovery: AsyncParsableCommand, Reporting {
+        static let configuration = CommandConfiguration(abstract: "How fast recovery settles what dead coordinators left behind.")
+
+        @OptionGroup var global: GlobalOptions
+
+        @Option(help: "Transactions to leave in doubt.")
+        var transactions = 1000
+
+        func validate() throws {
+            guard (2...1000).contains(transactions) else { throw ValidationError("--transactions takes a number from 2 to 1000.") }
+        }
+
+        mutating func run() async throws {
+            let count = transactions
+            let result = try await BenchNodes.with(global, count: 3) { configuration, _ in
+                try await RecoveryBench(configuration, transactions: count) { Talk.say($0) }.run()
+            }
+            if global.format == .json {
+                try Output.write(text: BenchOutput.json(result))
+            } else {
+                try Output.write(
+                    text: """
+                        \(result.settled) settled in \(BenchOutput.text(result.seconds, 2)) s: \(result.committed) committed, \
+                        \(result.rolled_back) rolled back, \(result.prepared_after) still prepared
+                        """)
+            }
+            if !result.isSound { throw Ending(.problemFound) }
+        }
+    }
+}
+
+/// The nodes that a benchmark runs on: the configuration's, or local ones that end with it.
+enum BenchNodes {
+    static func with<Value: Sendable>(
+        _ global: GlobalOptions, count: Int, _ body: @escaping @Sendable (ClusterConfiguration, String?) async throws -> Value
+    ) async throws -> Value {
+        if global.config != nil {
+            let configuration = try global.configuration()
+            return try await Interruption.cancelling("interrupted") { try await body(configuration, await PostgresPrograms.pgbench()) }
+        }
+        // On a disk, not in memory: what is measured is durable.
+        let folder = "/var/tmp/tandem-bench-\(UUID().uuidString.prefix(8))"
+        return try await Interruption.cancelling("stopping the nodes") {
+            Talk.say("starting \(count) nodes in \(folder)")
+            let local = try await LocalCluster.start(LocalClusterOptions(directory: folder, nodeCount: count))
+            do {
+                let configuration = try ClusterConfiguration(
+                    "bench", nodes: local.nodes.map { NodeConfiguration($0.name, conninfo: $0.socketConninfo) })
+                _ = try await Initialiser(configuration).run()
+                let value = try await body(configuration, await PostgresPrograms.pgbench())
+                try await remove(local, folder)
+                return value
+            } catch {
+                try? await remove(local, folder)
+                throw error
+            }
+        }
+    }
+
+    private static func remove(_ local: LocalCluster, _ folder: String) async throws {
+        try await local.stop()
+        try await LocalCluster.reset(directory: folder)
+        try FileManager.default.removeItem(atPath: folder)
+    }
+}
+
+/// Figures as JSON and in tables.
+enum BenchOutput {
+    static func json(_ value: some Encodable) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys]
+        return String(decoding: try encoder.encode(value), as: UTF8.self)
+    }
+
+    static func text(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }
+}

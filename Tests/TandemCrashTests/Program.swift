@@ -1,0 +1,79 @@
+import Foundation
+import TandemCluster
+import TandemCore
+import TandemTestSupport
+
+/// A program of this package as a process of its own, so that it can be killed.
+struct Program: Sendable {
+    /// How a process ended.
+    enum End: Equatable {
+        case exited(Int32)
+        case signalled(Int32)
+
+        var isKilled: Bool { self == .signalled(SIGKILL) }
+    }
+
+    let name: String
+    let arguments: [String]
+    var failpoints: String?
+    var input: String?
+
+    /// Built beside the tests.
+    private var path: String {
+        let own = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
+        return URL(fileURLWithPath: own).deletingLastPathComponent().appendingPathComponent(name).path
+    }
+
+    /// Runs it to its end.
+    func run() async throws -> End { try await start().end() }
+
+    func start() throws -> Running {
+        guard FileManager.default.isExecutableFile(atPath: path) else { throw TestFailure("there is no program \(path): build the package first") }
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: path)
+        process.arguments = arguments
+        var environment = ProcessInfo.processInfo.environment
+        environment["TANDEM_FAILPOINTS"] = failpoints
+        process.environment = environment
+        process.standardOutput = FileHandle.nullDevice
+        process.standardError = FileHandle.nullDevice
+        if let input {
+            let pipe = Pipe()
+            process.standardInput = pipe
+            try pipe.fileHandleForWriting.write(contentsOf: Data(input.utf8))
+            try pipe.fileHandleForWriting.close()
+        } else {
+            process.standardInput = FileHandle.nullDevice
+        }
+        let (ends, continuation) = AsyncStream.makeStream(of: End.self)
+        process.terminationHandler = { process in
+            continuation.yield(process.terminationReason == .uncaughtSignal ? .signalled(process.terminationStatus) : .exited(process.terminationStatus))
+            continuation.finish()
+        }
+        try process.run()
+        return Running(identifier: process.processIdentifier, ends: ends)
+    }
+
+    struct Running {
+        let identifier: Int32
+        fileprivate let ends: AsyncStream<End>
+
+        func end() async throws -> End {
+            for await end in ends { return end }
+            throw TestFailure("the process ended without a status")
+        }
+
+        func signal(_ number: Int32) { kill(identifier, number) }
+    }
+}
+
+extension TestCluster {
+    /// Writes the cluster's configuration as the command reads it, and gives the body its path.
+    func withConfigurationFile<Value>(_ more: String = "", _ body: (String) async throws -> Value) async throws -> Value {
+        let path = "\(NSTemporaryDirectory())/tandem-crash-\(database).yaml"
+        let nodes = configuration.nodes.map { "  \($0.name):\n    conninfo: \"\($0.conninfo)\"\n" }.joined()
+        try "cluster: \(configuration.name)\n\(more)nodes:\n\(nodes)".write(toFile: path, atomically: true, encoding: .utf8)
+        defer { unlink(path) }
+        return try await body(path)
+    }
+}

@@ -1,0 +1,137 @@
+import TandemCluster
+import TandemCore
+import TandemFailpoints
+import TandemPostgres
+import TandemTestSupport
+import Testing
+
+@testable import TandemTransactions
+
+@Suite("A transaction as data")
+struct RequestTests {
+    private func transfer(
+        _ amount: Int = 10, account: Int = 1, expecting rows: (ClosedRange<Int>?, ClosedRange<Int>?) = (1...1, 1...1), target: Int? = nil, _ options: TransactionOptions = .init()
+    ) -> TransactionRequest {
+        TransactionRequest(
+            [
+                .init("n1", "UPDATE account SET balance = balance - \(amount) WHERE id = \(account)", expectedRows: rows.0),
+                .init("n2", "UPDATE account SET balance = balance + \(amount) WHERE id = \(target ?? account)", expectedRows: rows.1),
+            ], options: options)
+    }
+
+    @Test("commits on all of its nodes, with and without expectations", arguments: Acknowledgement.allCases, [true, false])
+    func commits(acknowledgement: Acknowledgement, isExpecting: Bool) async throws {
+        try await withCluster { test in
+            let expected: (ClosedRange<Int>?, ClosedRange<Int>?) = isExpecting ? (1...1, 1...1) : (nil, nil)
+            let receipt = try await test.cluster.run(transfer(expecting: expected, options { $0.acknowledgement = acknowledgement }))
+            #expect(receipt.value.map(\.rows) == [1, 1] && receipt.value.map(\.node) == ["n1", "n2"])
+            try await wait(for: "phase two") { try await test.prepared().isEmpty }
+            try await test.expectMoved()
+            for node: NodeName in ["n1", "n2"] { #expect(try await test.row(receipt.transaction, node) == "W") }
+        }
+    }
+
+    @Test("answers with the rows of each operation, in the order of the request")
+    func results() async throws {
+        try await withCluster { test in
+            let receipt = try await test.cluster.run(
+                TransactionRequest([
+                    .init("n2", "SELECT 2 AS b, NULL::text AS c"), .init("n1", "UPDATE account SET balance = 5 WHERE id = 1 RETURNING id, balance"),
+                    .init("n2", "UPDATE account SET balance = 6 WHERE id = 1"),
+                ]))
+            #expect(receipt.value.map(\.rows) == [1, 1, 1])
+            #expect(receipt.value[0].columns.map(\.name) == ["b", "c"] && receipt.value[0].values == [["2", nil]])
+            #expect(receipt.value[1].values == [["1", "5"]])
+            #expect(receipt.value[2].columns.isEmpty)
+        }
+    }
+
+    @Test("a violated expectation rolls back everywhere, on a member and on the commit point", arguments: ["n1", "n2"])
+    func expectation(wrong: String) async throws {
+        try await withCluster { test in
+            let isFirst = wrong == "n1"
+            let request = transfer(expecting: isFirst ? (2...2, nil) : (nil, 2...2))
+            let error = await refusal { try await test.cluster.run(request) }
+            #expect(error?.code == .expectationViolated && error?.node?.rawValue == wrong && error?.effect == .rolledBack)
+            try await test.expectUntouched()
+            _ = try await test.cluster.run(transfer())
+        }
+    }
+
+    @Test("a failing statement rolls back everywhere, on a member and on the commit point", arguments: [(-5000, "n2"), (5000, "n1")])
+    func failure(amount: Int, node: String) async throws {
+        try await withCluster { test in
+            for rows: (ClosedRange<Int>?, ClosedRange<Int>?) in [(nil, nil), (1...1, 1...1)] {
+                let request = transfer(amount, expecting: rows)
+                let error = await refusal { try await test.cluster.run(request) }
+                #expect(error?.sqlState == .checkViolation && error?.node?.rawValue == node && error?.effect == .rolledBack)
+                #expect(error?.phase == "statement")
+                try await test.expectUntouched()
+            }
+        }
+    }
+
+    @Test("one node is one plain commit")
+    func single() async throws {
+        try await withCluster { test in
+            let receipt = try await test.cluster.run(TransactionRequest([.init("n2", "UPDATE account SET balance = 7 WHERE id = 1")]))
+            #expect(try await test.balance("n2", 1) == 7)
+            #expect(try await test.row(receipt.transaction, "n2") == "W")
+        }
+    }
+
+    @Test("what would end the transaction, an unknown node and an empty request are refused before anything is sent")
+    func refused() async throws {
+        try await withCluster { test in
+            let commit = TransactionRequest([.init("n1", "UPDATE account SET balance = 0"), .init("n1", "/* x */ COMMIT")])
+            #expect(await refusal { try await test.cluster.run(commit) }?.code == .statementRefused)
+            let unknown = TransactionRequest([.init("n1", "UPDATE account SET balance = 0"), .init("n9", "SELECT 1")])
+            #expect(await refusal { try await test.cluster.run(unknown) }?.code == .unknownNode)
+            #expect(await refusal { try await test.cluster.run(TransactionRequest([])) }?.code == .configurationInvalid)
+            let nul = TransactionRequest([.init("n1", SQL("SELECT $1::text", parameters: [.text("a\0b")]))])
+            #expect(await refusal { try await test.cluster.run(nul) }?.code == .encodingFailed)
+            try await test.expectUntouched()
+        }
+    }
+
+    @Test("many requests in opposite orders through small pools all finish")
+    func opposite() async throws {
+        try await withCluster(2, { configuration in
+            for index in configuration.nodes.indices { configuration.nodes[index].pool = PoolOptions(maximum: 2) }
+        }) { test in
+            try await withThrowingTaskGroup { group in
+                for index in 0..<20 {
+                    let operations: [TransactionRequest.Operation] = [
+                        .init("n1", "UPDATE account SET balance = balance - 1 WHERE id = 1", expectedRows: 1...1),
+                        .init("n2", "UPDATE account SET balance = balance + 1 WHERE id = 1"),
+                    ]
+                    group.addTask { _ = try await test.cluster.run(TransactionRequest(index % 2 == 0 ? operations : operations.reversed())) }
+                }
+                try await group.waitForAll()
+            }
+            try await test.expectMoved(20)
+        }
+    }
+
+    @Test("an id that was used is refused, and what it did stays")
+    func duplicate() async throws {
+        try await withCluster { test in
+            let first = try await test.cluster.run(transfer())
+            let again = transfer(10, options { $0.id = first.transaction })
+            let error = await refusal { try await test.cluster.run(again) }
+            #expect(error?.code == .duplicateTransaction)
+            try await test.expectMoved()
+        }
+    }
+
+    @Test("a read-only request returns rows and leaves no trace")
+    func readOnly() async throws {
+        try await withCluster { test async throws in
+            let request = TransactionRequest([.init("n1", "SELECT sum(balance) FROM account"), .init("n2", "SELECT sum(balance) FROM account")], options: options { $0.isReadOnly = true })
+            #expect(try await test.cluster.run(request).value.map { $0.values.first?.first } == ["100000", "100000"])
+            #expect(try await test.count("n1", "tandem.branch") == 0)
+            let writing = TransactionRequest([.init("n1", "UPDATE account SET balance = 0")], options: options { $0.isReadOnly = true })
+            #expect(await refusal { try await test.cluster.run(writing) }?.sqlState == .readOnlyTransaction)
+        }
+    }
+}

@@ -1,0 +1,117 @@
+import TandemCluster
+import TandemCore
+import TandemFailpoints
+import TandemPostgres
+import TandemTestSupport
+import Testing
+
+@testable import TandemTransactions
+
+@Suite("Retention")
+struct RetentionTests {
+    /// An id of a day long past, and of another moment of it for each number.
+    private func oldID(_ number: UInt64) -> TransactionID { .make(milliseconds: 1_700_000_000_000 + number, random: (number, number)) }
+
+    private func insert(_ test: TestCluster, _ id: TransactionID, _ kind: String = "W", on node: NodeName) async throws {
+        try await test.value(node, "INSERT INTO tandem.branch (transaction_id, node, kind) VALUES ('\(id)', \(try test.id(node)), '\(kind)')")
+    }
+
+    @Test("removes rows that are older than the retention, on every node, and keeps younger ones")
+    func removes() async throws {
+        try await withCluster { test in
+            for number in 0..<10 { try await insert(test, oldID(UInt64(number)), number % 2 == 0 ? "W" : "A", on: number < 5 ? "n1" : "n2") }
+            let receipt = try await test.transfer()
+            #expect(try await test.cluster.forget() == 10)
+            #expect(try await test.row(receipt.transaction, "n1") == "W")
+            #expect(try await test.count("n1", "tandem.branch") == 1)
+            #expect(try await test.count("n2", "tandem.branch") == 1)
+            #expect(try await test.cluster.forget() == 0)
+        }
+    }
+
+    @Test("a transaction whose id lies behind the horizon is refused, and its rows stay away")
+    func horizon() async throws {
+        try await withCluster { test in
+            try await insert(test, oldID(1), on: "n1")
+            #expect(try await test.cluster.forget() == 1)
+            for writers in [1, 2] {
+                let error = await refusal {
+                    try await test.cluster.transaction(options { $0.id = oldID(2) }) { tx in
+                        try await tx["n1"].execute("UPDATE account SET balance = balance - 10 WHERE id = 1")
+                        if writers == 2 { try await tx["n2"].execute("UPDATE account SET balance = balance + 10 WHERE id = 1") }
+                    }
+                }
+                #expect(error?.effect == .rolledBack && error?.isRetrySafe == false)
+            }
+            try await test.expectUntouched()
+        }
+    }
+
+    @Test("rows that a prepared branch still needs stay, and the branch is settled as decided")
+    func needed() async throws {
+        try await withCluster { test in
+            try await test.leavePrepared(oldID(1))
+            try await test.decide(oldID(1))
+            try await insert(test, oldID(0), on: "n1")
+            try await insert(test, oldID(9), on: "n1")
+            _ = try await test.cluster.forget()
+            #expect(try await test.row(oldID(1), "n1") == "W")
+            #expect(await test.cluster.recover(grace: .zero).branches.map(\.settlement) == ["committed"])
+            try await test.expectMoved()
+            _ = try await test.cluster.forget()
+            #expect(try await test.count("n1", "tandem.branch") == 0)
+        }
+    }
+
+    @Test("a branch whose row may have been forgotten is held for an operator and never decided")
+    func held() async throws {
+        try await withCluster { test in
+            try await insert(test, oldID(5), on: "n1")
+            #expect(try await test.cluster.forget() == 1)
+            // As after a failover that brought a prepared branch back.
+            try await test.leavePrepared(oldID(1))
+            let report = await test.cluster.recover(grace: .zero)
+            #expect(report.branches.map(\.settlement) == ["held"] && report.needsAttention)
+            #expect(try await test.prepared().count == 1)
+            #expect(try await test.row(oldID(1), "n1") == nil)
+            try await sql(try test.conninfo("n2"), "ROLLBACK PREPARED '\(try test.gid(oldID(1), "n2", commitPoint: "n1"))'")
+        }
+    }
+
+    @Test("behind the horizon a row that is still there decides")
+    func keptRow() async throws {
+        try await withCluster { test in
+            try await test.leavePrepared(oldID(1))
+            try await test.decide(oldID(1))
+            try await test.value("n1", "UPDATE tandem.node SET forgotten = '\(oldID(7))'")
+            #expect(await test.cluster.recover(grace: .zero).branches.map(\.settlement) == ["committed"])
+            try await test.expectMoved()
+        }
+    }
+
+    @Test("nothing is removed while a node cannot be asked")
+    func unreachable() async throws {
+        try await withCluster { test in
+            try await insert(test, oldID(1), on: "n1")
+            let half = try test.another { $0.nodes[1].conninfo = "host=127.0.0.1 port=1 dbname=x user=x" }
+            defer { half.close() }
+            #expect(await refusal { try await half.forget() }?.code == .nodeUnreachable)
+            #expect(try await test.count("n1", "tandem.branch") == 1)
+        }
+    }
+
+    @Test("the horizon waits for what was open before it, and a commit that began earlier keeps its row")
+    func openTransaction() async throws {
+        try await withCluster { test in
+            try await insert(test, oldID(1), on: "n1")
+            let open = try await test.session("n1")
+            try await open.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            try await open.run("SELECT 1")
+            let task = Task { try await test.cluster.forget() }
+            try await wait(for: "the horizon") { try await test.value("n1", "SELECT forgotten > '\(oldID(1))' FROM tandem.node") == "t" }
+            #expect(try await test.row(oldID(1), "n1") == "W")
+            await open.close()
+            #expect(try await task.value == 1)
+        }
+    }
+}

@@ -79,7 +79,7 @@ let package = Package(
             of: "TandemTransactions",
             ["TandemCore", "TandemFailpoints", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTestSupport", logging]),
         .executableTarget(
-            name: "TandemCrashProbe", dependencies: ["TandemCore", "TandemFailpoints", "TandemCluster", "TandemTransactions", "TandemConfiguration"],
+            name: "TandemCrashProbe", dependencies: ["TandemCore", "TandemFailpoints", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemConfiguration"],
             path: "Tests/CrashProbe", swiftSettings: house),
         .testTarget(
             name: "TandemCrashTests",
@@ -89,6 +89,7 @@ let package = Package(
         tests(of: "TandemLocal", ["TandemCore"]),
         tests(of: "TandemConfiguration", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions"]),
         tests(of: "TandemCommand", ["Tandem", "TandemCore", "TandemTransactions"]),
+        .testTarget(name: "DocsTests", dependencies: ["TandemCore"], swiftSettings: house),
         .testTarget(name: "TidyTests", swiftSettings: house),
     ],
     swiftLanguageModes: [.v6]

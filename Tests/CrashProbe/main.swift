@@ -3,6 +3,7 @@ import TandemCluster
 import TandemConfiguration
 import TandemCore
 import TandemFailpoints
+import TandemPostgres
 import TandemTransactions
 
 // What the crash sweep ends at its failpoints, where the command has no such thing: a transaction whose body sends one statement after the other, and

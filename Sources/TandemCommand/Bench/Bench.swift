@@ -136,7 +136,7 @@ enum BenchNodes {
     private static func remove(_ local: LocalCluster, _ folder: String) async throws {
         try await local.stop()
         try await LocalCluster.reset(directory: folder)
-        try FileManager.default.removeItem(atPath: folder)
+        if FileManager.default.fileExists(atPath: folder) { try FileManager.default.removeItem(atPath: folder) }
     }
 }
 

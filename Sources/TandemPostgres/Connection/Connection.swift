@@ -213,7 +213,8 @@ package final class Connection: @unchecked Sendable {
                 PQsendQueryParams(connection, statement.text, count, types, values, lengths, formats, format) == 1
             }
         }
-        if mustMakeRoom, let old = statements.evict() {
+        // A message of more texts than there is room for may have left too many.
+        while statements.count + fresh.count >= StatementCache.capacity, let old = statements.evict() {
             guard sendRemoval(of: old, operation) else { return false }
         }
         let name = statements.freshName()
@@ -320,7 +321,8 @@ package final class Connection: @unchecked Sendable {
 
     private func finish(_ operation: Operation) {
         state = .idle
-        operation.stream?.finish(nil)
+        // Rows that came before an error are not all rows: the reader has to know.
+        operation.stream?.finish(operation.replies.lazy.compactMap(\.error).first)
         operation.complete(.success(BatchReply(segments: operation.replies)))
         startNext()
     }

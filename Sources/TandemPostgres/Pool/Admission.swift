@@ -30,6 +30,8 @@ package final class Admission: @unchecked Sendable {
     ///
     /// - Throws: `admissionTimeout` at the deadline, with the length of the queue; `CancellationError`.
     nonisolated(nonsending) package func enter(_ nodes: [NodeName], deadline: ContinuousClock.Instant) async throws {
+        // On the reactor's own thread, with room and nobody in line, there is nothing to wait for.
+        if reactor.isCurrent && waiters.isEmpty && fits(nodes) && !Task.isCancelled { return take(nodes) }
         let ticket = Ticket()
         try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in

@@ -165,8 +165,8 @@ struct Commit {
                 case .prepare(let node): prepare(node, &calls, &events)
                 case .decide(let node): await decide(node, &calls, &events)
                 case .commitReader(let node): add(.reader, node, Batch([Register.commit], interruption: .abandon), to: &calls) { events.append(.readerCommitted(node, false)) }
-                case .commitPrepared(let node): finish(node, .commitPrepared, &calls, &events)
-                case .rollbackPrepared(let node): finish(node, .rollbackPrepared, &calls, &events)
+                case .commitPrepared(let node): if !finish(node, .commitPrepared, &calls) { questions.append(action) }
+                case .rollbackPrepared(let node): if !finish(node, .rollbackPrepared, &calls) { questions.append(action) }
                 case .rollback(let node): add(.silent, node, Batch([Register.rollback], interruption: .abandon), to: &calls) {}
                 case .endReader(let node):
                     add(.silent, node, Batch([isCommitted ? Register.commit : Register.rollback], interruption: .abandon), to: &calls) {}
@@ -287,18 +287,23 @@ struct Commit {
         return true
     }
 
-    private mutating func finish(_ node: NodeID, _ meaning: Call.Meaning, _ calls: inout [Call], _ events: inout [CommitMachine.Event]) {
-        guard let session = branch(at: node), let gid = gid(at: node) else { return }
-        guard let connection = session.connection, !connection.isClosed else { return events.append(.finished(node, .unknown)) }
-        let statement = meaning == .commitPrepared ? Register.commitPrepared(gid) : Register.rollbackPrepared(gid)
-        var segments: [[Statement]] = connection.isDirty ? [NodeRuntime.restoreDurability] : []
-        if let role = session.node.configuration.role, let quoted = try? quoteIdentifier(role) {
-            segments += [[Statement("SET ROLE \(quoted)")], [statement], [Statement("RESET ROLE")]]
-        } else {
-            segments.append([statement])
+    /// COMMIT PREPARED or ROLLBACK PREPARED on the branch's own connection, if that is still there.
+    private mutating func finish(_ node: NodeID, _ meaning: Call.Meaning, _ calls: inout [Call]) -> Bool {
+        guard let connection = branch(at: node)?.connection, !connection.isClosed, let segments = finishing(node, meaning == .commitPrepared) else {
+            return false
         }
-        let batch = Batch(segments: segments, interruption: .abandon)
+        let all = (connection.isDirty ? [NodeRuntime.restoreDurability] : []) + segments
+        let batch = Batch(segments: all, interruption: .abandon)
         calls.append(Call(node: node, meaning: meaning, connection: connection, batch: batch, opening: 0, deferred: 0))
+        return true
+    }
+
+    /// The segments that finish a prepared branch, as the role that prepared it.
+    private func finishing(_ node: NodeID, _ isCommit: Bool) -> [[Statement]]? {
+        guard let session = branch(at: node), let gid = gid(at: node) else { return nil }
+        let statement = isCommit ? Register.commitPrepared(gid) : Register.rollbackPrepared(gid)
+        guard let role = session.node.configuration.role, let quoted = try? quoteIdentifier(role) else { return [[statement]] }
+        return [[Statement("SET ROLE \(quoted)")], [statement], [Statement("RESET ROLE")]]
     }
 
     // MARK: Answers
@@ -432,7 +437,14 @@ struct Commit {
             let verdict = Register.verdict(from: reply.only)
             if verdict == .aborted { cause = cause?.with(effect: .rolledBack, isRetrySafe: true) }
             return .verdict(verdict)
-        default: return .giveUp
+        case .commitPrepared(let node), .rollbackPrepared(let node):
+            // The branch's own connection is gone. The node may well be there: one attempt on the connection that looks after transactions.
+            guard let session = branch(at: node), let segments = finishing(node, isCommitted) else { return .finished(node, .unknown) }
+            guard let reply = try? await cluster.runControl(session.name, Batch(segments: segments, interruption: .abandon), within: Self.patience) else {
+                return .finished(node, .unknown)
+            }
+            return .finished(node, Self.finish(from: .success(reply)))
+        case .prepare, .commitReader, .decide, .rollback, .endReader, .conclude: return .giveUp
         }
     }
 

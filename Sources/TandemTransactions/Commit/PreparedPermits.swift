@@ -22,6 +22,7 @@ final class PreparedPermits: Sendable {
         var number: UInt64 = 0
 
         func fits(_ servers: [Int64]) -> Bool {
+            if let only = servers.first, servers.count == 1 { return used[only, default: 0] < capacity[only, default: 0] }
             var wanted: [Int64: Int] = [:]
             for server in servers { wanted[server, default: 0] += 1 }
             return wanted.allSatisfy { used[$0.key, default: 0] + $0.value <= capacity[$0.key, default: 0] }

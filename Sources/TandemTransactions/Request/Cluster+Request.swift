@@ -37,6 +37,8 @@ extension Cluster {
 
     private func attemptRequest(_ request: TransactionRequest, _ deadline: ContinuousClock.Instant) async throws -> Receipt<[OperationResult]> {
         let lane = pickLane()
+        // A task that runs on the reactor prefers it already.
+        if lane.reactor.isCurrent { return try await runOnLane(request, lane, deadline) }
         return try await withTaskExecutorPreference(lane.reactor) { try await runOnLane(request, lane, deadline) }
     }
 

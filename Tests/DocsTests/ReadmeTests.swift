@@ -1,0 +1,69 @@
+import Foundation
+import Testing
+
+/// The first thing that a new user types in has to work.
+@Suite("README.md")
+struct ReadmeTests {
+    /// The package of the example is built beside this one's products, so that a later run only builds what has changed.
+    @Test("its example builds as a package of its own against this one", .timeLimit(.minutes(15)))
+    func example() async throws {
+        let blocks = Documents.blocks(of: "swift", in: try Documents.text("README.md"))
+        let manifest = try #require(blocks.first { $0.hasPrefix("// swift-tools-version") }, "the README shows a Package.swift")
+        let program = try #require(blocks.first { $0.hasPrefix("import Tandem\n") }, "the README shows a program")
+        let folder = try ExampleFolder(beside: "Transfer")
+        try folder.write(manifest, "Transfer/Package.swift")
+        try folder.write(program, "Transfer/Sources/Transfer/main.swift")
+        let end = try await folder.build("Transfer")
+        #expect(end.status == 0, "\(end.output)")
+    }
+}
+
+/// A folder in which a package lies beside `tandem`, as the README's relative path wants it.
+private struct ExampleFolder {
+    let root: URL
+
+    init(beside name: String) throws {
+        let products = URL(filePath: try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")).deletingLastPathComponent()
+        // The test runner of the toolchain loads the tests in some versions; its own folder is none to write to.
+        let place = FileManager.default.isWritableFile(atPath: products.path) && products.path.hasPrefix("/usr/") == false
+        root = place ? products.appending(path: "readme-example") : URL(filePath: NSTemporaryDirectory()).appending(path: "tandem-readme-example")
+        try FileManager.default.createDirectory(at: root.appending(path: "\(name)/Sources/\(name)"), withIntermediateDirectories: true)
+        let link = root.appending(path: "tandem").path
+        if (try? FileManager.default.destinationOfSymbolicLink(atPath: link)) != Documents.root.path {
+            try? FileManager.default.removeItem(atPath: link)
+            try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: Documents.root.path)
+        }
+    }
+
+    /// Leaves a file alone that says the same already, so that nothing is built for nothing.
+    func write(_ text: String, _ path: String) throws {
+        let file = root.appending(path: path)
+        if (try? String(contentsOf: file, encoding: .utf8)) == text { return }
+        try text.write(to: file, atomically: true, encoding: .utf8)
+    }
+
+    /// Builds with the versions of the other packages that this one was built with: they are on this machine, so no network is needed.
+    func build(_ package: String) async throws -> (status: Int32, output: String) {
+        let pins = Documents.root.appending(path: "Package.resolved")
+        if let text = try? String(contentsOf: pins, encoding: .utf8), !FileManager.default.fileExists(atPath: root.appending(path: "\(package)/Package.resolved").path) {
+            try write(text, "\(package)/Package.resolved")
+        }
+        let log = root.appending(path: "build.log")
+        try Data().write(to: log)
+        let process = Process()
+        process.executableURL = URL(filePath: "/usr/bin/env")
+        process.arguments = [
+            "swift", "build", "--skip-update", "--package-path", root.appending(path: package).path, "--scratch-path", root.appending(path: "build").path,
+        ]
+        process.standardInput = FileHandle.nullDevice
+        let output = try FileHandle(forWritingTo: log)
+        process.standardOutput = output
+        process.standardError = output
+        let status: Int32 = try await withCheckedThrowingContinuation { continuation in
+            process.terminationHandler = { continuation.resume(returning: $0.terminationStatus) }
+            do { try process.run() } catch { continuation.resume(throwing: error) }
+        }
+        try output.close()
+        return (status, String(try String(contentsOf: log, encoding: .utf8).suffix(4000)))
+    }
+}

@@ -45,7 +45,10 @@ let package = Package(
         // driver, cluster, transaction
         room(
             "TandemPostgres",
-            ["CLibPQ", "TandemCore", logging, .product(name: "HeapModule", package: "swift-collections"), .product(name: "DequeModule", package: "swift-collections")]),
+            [
+                "CLibPQ", "TandemCore", logging, .product(name: "HeapModule", package: "swift-collections"),
+                .product(name: "DequeModule", package: "swift-collections"),
+            ]),
         room("TandemCluster", ["TandemCore", "TandemPostgres", logging], resources: [.embedInCode("Schema/schema-0001.sql")]),
         room("TandemTransactions", ["TandemCore", "TandemFailpoints", "TandemPostgres", "TandemCluster", logging]),
         room("Tandem", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions"]),
@@ -63,7 +66,8 @@ let package = Package(
                 arguments, lifecycle, logging, .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: house),
-        .executableTarget(name: "Scratch", dependencies: ["TandemBench", "TandemLocal", "TandemCluster", "TandemTransactions", "TandemCore"], path: "ScratchX"),
+        .executableTarget(
+            name: "Scratch", dependencies: ["TandemBench", "TandemLocal", "TandemCluster", "TandemTransactions", "TandemCore"], path: "ScratchX"),
         // examples
         .executableTarget(
             name: "TandemDemo", dependencies: ["Tandem", "TandemConfiguration", "TandemLocal"], path: "Examples/Demo", swiftSettings: house),
@@ -79,7 +83,8 @@ let package = Package(
             of: "TandemTransactions",
             ["TandemCore", "TandemFailpoints", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTestSupport", logging]),
         .executableTarget(
-            name: "TandemCrashProbe", dependencies: ["TandemCore", "TandemFailpoints", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemConfiguration"],
+            name: "TandemCrashProbe",
+            dependencies: ["TandemCore", "TandemFailpoints", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemConfiguration"],
             path: "Tests/CrashProbe", swiftSettings: house),
         .testTarget(
             name: "TandemCrashTests",

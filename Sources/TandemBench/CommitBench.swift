@@ -115,7 +115,8 @@ package struct CommitBench: Sendable {
         var rounds: [[Line: Measurement]] = []
         for line in options.lines where line != .pgbench {
             progress("warming up: \(line.rawValue)")
-            _ = try await BenchLoop(line: line, cluster: cluster, nodes: nodes, accounts: options.accounts).run(clients: options.clients, seconds: options.warmUp)
+            _ = try await BenchLoop(line: line, cluster: cluster, nodes: nodes, accounts: options.accounts).run(
+                clients: options.clients, seconds: options.warmUp)
         }
         for round in 0..<options.rounds {
             progress("round \(round + 1) of \(options.rounds)")

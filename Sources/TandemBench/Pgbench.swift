@@ -12,10 +12,10 @@ struct Pgbench: Sendable {
         let script = FileManager.default.temporaryDirectory.appendingPathComponent("tandem-bench-\(UUID().uuidString).sql")
         // Adding nothing costs the server the same and leaves the money as it is.
         try """
-            \\set id random(1, \(accounts))
-            \\set amount 0
-            UPDATE tandem_bench_account SET balance = balance + :amount WHERE id = :id;
-            """.write(to: script, atomically: true, encoding: .utf8)
+        \\set id random(1, \(accounts))
+        \\set amount 0
+        UPDATE tandem_bench_account SET balance = balance + :amount WHERE id = :id;
+        """.write(to: script, atomically: true, encoding: .utf8)
         defer { try? FileManager.default.removeItem(at: script) }
         let outputs = try await withThrowingTaskGroup(of: String.self) { group in
             for (index, node) in nodes.enumerated() {

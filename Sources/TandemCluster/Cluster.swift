@@ -131,6 +131,7 @@ public final class Cluster: Sendable {
 
     /// Runs a batch on the node's control connection, which no transaction ever takes.
     package func runControl(_ node: NodeName, _ batch: Batch, within limit: Duration) async throws -> BatchReply {
+        _ = try self.node(node)
         guard let pool = control[node] else { throw TandemError(.unknownNode, "there is no node \(node)", node: node) }
         let deadline = ContinuousClock.now + limit
         let connection = try await pool.lease(deadline: deadline)

@@ -78,7 +78,7 @@ extension BuiltProgram {
             try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
             defer { try? FileManager.default.removeItem(atPath: folder) }
             try Data("cluster: mine\n".utf8).write(to: URL(fileURLWithPath: "\(folder)/tandem.yaml"))
-            for command in [["dev"], ["dev", "reset"]] {
+            for command in [["dev", "--detach"], ["dev", "reset"]] {
                 let end = try await ProgramRun(command + ["--dir", folder]).end()
                 #expect(end.code == 8, "\(end.talk)")
             }

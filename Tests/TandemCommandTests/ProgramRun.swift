@@ -58,6 +58,11 @@ final class ProgramRun: Sendable {
 
     func end() async -> End {
         for await _ in ended {}
+        if process.isRunning {
+            // Nobody waits for it any more: the test was cancelled.
+            send(SIGKILL)
+            process.waitUntilExit()
+        }
         let code = process.terminationStatus + (process.terminationReason == .uncaughtSignal ? 128 : 0)
         return End(code: code, output: text("out"), talk: text("err"))
     }

@@ -51,19 +51,19 @@ struct CannotPrepareTests {
         try await withCluster { test in
             let name = try NodeName(node)
             try await sql(
-                try test.conninfo(name), "CREATE TABLE parent (id int PRIMARY KEY)",
-                "CREATE TABLE child (parent int REFERENCES parent DEFERRABLE INITIALLY DEFERRED)")
+                try test.conninfo(name), "CREATE TABLE public.parent (id int PRIMARY KEY)",
+                "CREATE TABLE public.child (parent int REFERENCES public.parent DEFERRABLE INITIALLY DEFERRED)")
             let error = await refusal {
                 try await test.cluster.transaction { tx in
                     try await tx["n1"].execute("UPDATE account SET balance = balance - 10 WHERE id = 1")
                     try await tx["n2"].execute("UPDATE account SET balance = balance + 10 WHERE id = 1")
-                    try await tx[name].execute("INSERT INTO child VALUES (1)")
+                    try await tx[name].execute("INSERT INTO public.child VALUES (1)")
                 }
             }
             #expect(error?.sqlState == .foreignKeyViolation && error?.node == name && error?.effect == .rolledBack)
             #expect(error?.constraint == "child_parent_fkey")
             try await test.expectUntouched()
-            #expect(try await test.count(name, "child") == 0)
+            #expect(try await test.count(name, "public.child") == 0)
         }
     }
 
@@ -73,13 +73,13 @@ struct CannotPrepareTests {
             let name = try NodeName(node)
             _ = try await test.transfer()
             try await sql(
-                try test.conninfo(name), "CREATE TABLE parent (id int PRIMARY KEY)",
-                "CREATE TABLE child (parent int REFERENCES parent DEFERRABLE INITIALLY DEFERRED)")
+                try test.conninfo(name), "CREATE TABLE public.parent (id int PRIMARY KEY)",
+                "CREATE TABLE public.child (parent int REFERENCES public.parent DEFERRABLE INITIALLY DEFERRED)")
             let error = await refusal {
                 try await test.cluster.transaction { tx in
                     try await tx["n1"].execute("UPDATE account SET balance = balance - 10 WHERE id = 1")
                     try await tx["n2"].execute("UPDATE account SET balance = balance + 10 WHERE id = 1")
-                    try await tx[name].execute("INSERT INTO child VALUES (1)")
+                    try await tx[name].execute("INSERT INTO public.child VALUES (1)")
                 }
             }
             #expect(error?.sqlState == .foreignKeyViolation && error?.effect == .rolledBack)

@@ -269,12 +269,13 @@ struct RecoveryTests {
             for index in 1...10 {
                 let id = TransactionID.fresh()
                 try await test.leavePrepared(id, account: index)
-                if index % 2 == 0 { try await test.decide(id, account: index) }
+                // Three loops without a grace time may well roll it back between its two halves. Then it cannot be decided any more.
+                if index % 2 == 0 { _ = try? await test.decide(id, account: index) }
             }
-            // Three loops without a grace time may well roll back a branch between the two halves made here; none may split.
             try await wait(for: "recovery") { try await test.prepared().isEmpty }
             for loop in loops { loop.cancel() }
             for loop in loops { _ = await loop.result }
+            #expect(try await test.total() == test.expectedTotal)
         }
     }
 

@@ -9,8 +9,11 @@ import Testing
 
 @Suite("Retention")
 struct RetentionTests {
-    /// An id of a day long past, and of another moment of it for each number.
-    private func oldID(_ number: UInt64) -> TransactionID { .make(milliseconds: 1_700_000_000_000 + number, random: (number, number)) }
+    /// A time long past, of this test alone: gids are unique on a server, whatever the database.
+    private let start = UInt64.random(in: 1_500_000_000_000..<1_700_000_000_000)
+
+    /// An id of that time; a later one for a higher number.
+    private func oldID(_ number: UInt64) -> TransactionID { .make(milliseconds: start + number, random: (number, number)) }
 
     private func insert(_ test: TestCluster, _ id: TransactionID, _ kind: String = "W", on node: NodeName) async throws {
         try await test.value(node, "INSERT INTO tandem.branch (transaction_id, node, kind) VALUES ('\(id)', \(try test.id(node)), '\(kind)')")

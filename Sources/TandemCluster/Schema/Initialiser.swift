@@ -4,7 +4,8 @@ import TandemPostgres
 /// Prepares databases to be nodes of a cluster: tables, and an identity for each (R3).
 ///
 /// It may be run again at any time, by several people at once: it takes one lock a database, in the one order of all databases, looks at
-/// what is there on every node, and changes each node in one transaction.
+/// what is there on every node, and changes each node in one transaction. Only when every node knows who it is are they told of each other: a number
+/// that stands in another node's list then belongs to a database that bears it, wherever an earlier run was killed.
 public struct Initialiser: Sendable {
     /// What a node is after initialising.
     public struct Node: Sendable, Codable {
@@ -50,8 +51,10 @@ public struct Initialiser: Sendable {
     ///   Cancellation closes the connections, so that a node is either as it was or done.
     public func run() async throws -> [Node] {
         try await withPlan { databases, plan in
-            for index in databases.indices {
-                try await apply(plan[index].statements, to: databases[index])
+            for index in databases.indices { try await apply(plan[index].statements, to: databases[index]) }
+            for index in databases.indices where !plan[index].others.isEmpty {
+                try await run("BEGIN", databases[index])
+                try await apply(plan[index].others, to: databases[index])
             }
             return plan.map(\.result)
         }
@@ -64,15 +67,17 @@ public struct Initialiser: Sendable {
     public func script() async throws -> [(node: NodeName, sql: String)] {
         try await withPlan { databases, plan in
             zip(databases, plan).map { database, plan in
-                let body = plan.statements.map { $0.hasSuffix(";") ? $0 : $0 + ";" }.joined(separator: "\n")
-                return (database.name, plan.statements.isEmpty ? "-- nothing to do\n" : "BEGIN;\n\(body)\nCOMMIT;\n")
+                let statements = plan.statements + plan.others
+                let body = statements.map { $0.hasSuffix(";") ? $0 : $0 + ";" }.joined(separator: "\n")
+                return (database.name, statements.isEmpty ? "-- nothing to do\n" : "BEGIN;\n\(body)\nCOMMIT;\n")
             }
         }
     }
 
     // MARK: Looking
 
-    private typealias Plan = (statements: [String], result: Node)
+    /// What makes a database a node, what tells it of the others, and what it is then.
+    private typealias Plan = (statements: [String], others: [String], result: Node)
 
     private func withPlan<R>(_ body: ([Database], [Plan]) async throws -> R) async throws -> R {
         let reactor = Reactor(name: "tandem-init")
@@ -83,9 +88,10 @@ public struct Initialiser: Sendable {
             try refuseDoubles(databases)
             // Two who initialise at once take the locks in one order, whatever the order of their configurations: no deadlock.
             for database in databases.sorted(by: { ($0.systemIdentifier, $0.databaseOID) < ($1.systemIdentifier, $1.databaseOID) }) {
+                // Held until the connection is closed: over both transactions of a node.
+                try await run("SET lock_timeout = '60s'", database)
+                try await run("SELECT pg_catalog.pg_advisory_lock(\(Self.lock))", database)
                 try await run("BEGIN", database)
-                try await run("SET LOCAL lock_timeout = '60s'", database)
-                try await run("SELECT pg_catalog.pg_advisory_xact_lock(\(Self.lock))", database)
             }
             for index in databases.indices { try await look(&databases[index]) }
             let result = try await body(databases, try plan(databases))
@@ -185,10 +191,12 @@ public struct Initialiser: Sendable {
         }
         return try databases.map { database in
             guard let id = ids[database.name] else { throw TandemError(.unknownNode, "no number for \(database.name)", node: database.name) }
-            let statements = try self.statements(for: database, id: id, all: ids)
+            let statements = try self.statements(for: database, id: id)
+            let others = try self.others(for: database, all: ids)
             let result = Node(
-                name: database.name.rawValue, nodeID: Int(id.rawValue), schemaVersion: SchemaModule.version, isChanged: !statements.isEmpty)
-            return (statements, result)
+                name: database.name.rawValue, nodeID: Int(id.rawValue), schemaVersion: SchemaModule.version,
+                isChanged: !statements.isEmpty || !others.isEmpty)
+            return (statements, others, result)
         }
     }
 
@@ -212,7 +220,7 @@ public struct Initialiser: Sendable {
         }
     }
 
-    private func statements(for database: Database, id: NodeID, all: [NodeName: NodeID]) throws -> [String] {
+    private func statements(for database: Database, id: NodeID) throws -> [String] {
         var statements: [String] = []
         for step in SchemaModule.steps(from: database.schemaVersion) {
             statements += Self.split(step.sql)
@@ -226,10 +234,13 @@ public struct Initialiser: Sendable {
                 \(database.systemIdentifier), \(database.databaseOID))
                 """)
         }
-        for (name, id) in all.sorted(by: { $0.value < $1.value }) where !database.members.contains(where: { $0.id == id.rawValue }) {
-            statements.append("INSERT INTO tandem.member (node_id, name) VALUES (\(id), \(try quoteLiteral(name.rawValue))) ON CONFLICT DO NOTHING")
-        }
         return statements
+    }
+
+    private func others(for database: Database, all: [NodeName: NodeID]) throws -> [String] {
+        try all.sorted { $0.value < $1.value }.filter { member in !database.members.contains { $0.id == member.value.rawValue } }.map { name, id in
+            "INSERT INTO tandem.member (node_id, name) VALUES (\(id), \(try quoteLiteral(name.rawValue))) ON CONFLICT DO NOTHING"
+        }
     }
 
     /// The statements of a schema script, which ends each with a semicolon at the end of a line and has none elsewhere.

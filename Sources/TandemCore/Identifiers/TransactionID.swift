@@ -72,20 +72,15 @@ public struct TransactionID: Hashable, Sendable, Comparable, Codable, LosslessSt
 
     /// The ordinary text form: 36 bytes, lower case.
     public var description: String {
-        String(unsafeUninitializedCapacity: 36) { buffer in
-            var index = 0
-            for position in 0..<32 {
-                if position == 8 || position == 12 || position == 16 || position == 20 {
-                    buffer[index] = UInt8(ascii: "-")
-                    index += 1
-                }
-                let half = position < 16 ? high : low
-                let digit = UInt8(truncatingIfNeeded: half >> UInt64((15 - position % 16) * 4)) & 0xF
-                buffer[index] = digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10
-                index += 1
-            }
-            return index
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(36)
+        for position in 0..<32 {
+            if position == 8 || position == 12 || position == 16 || position == 20 { bytes.append(UInt8(ascii: "-")) }
+            let half = position < 16 ? high : low
+            let digit = UInt8(truncatingIfNeeded: half >> UInt64((15 - position % 16) * 4)) & 0xF
+            bytes.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
         }
+        return String(decoding: bytes, as: UTF8.self)
     }
 
     /// Reads an id from its text, and fails with `DecodingError.dataCorrupted` where it is not one.

@@ -6,6 +6,7 @@ extension Connection {
     ///
     /// - Parameters:
     ///   - calls: the connections, all of `reactor`, and what each is sent.
+    ///   - reactor: the reactor of the connections.
     ///   - deadline: when the wait for an answer ends.
     /// - Returns: the answers in the order of the calls.
     package static func gather(

@@ -199,9 +199,7 @@ package final class Connection: @unchecked Sendable {
         return PQsendQueryParams(connection, "DEALLOCATE \(name)", 0, nil, nil, nil, nil, 0) == 1
     }
 
-    /// - Parameters:
-    ///   - fresh: what this segment prepares.
-    ///   - earlier: what earlier segments of this message prepare. They may fail first, so nothing can rest on them.
+    /// `fresh` is what this segment prepares, `earlier` what earlier segments of this message prepare: they may fail first, so nothing can rest on them.
     private func send(_ statement: Statement, of operation: Operation, fresh: inout [StatementText: String], earlier: Set<StatementText>) -> Bool {
         if let plan = statement.plan, let known = statements.name(for: plan) ?? fresh[plan] { return execute(statement, as: known, of: operation) }
         let mustMakeRoom = statements.count + fresh.count >= StatementCache.capacity
@@ -436,6 +434,8 @@ package final class Connection: @unchecked Sendable {
         guard let notice, let context else { return }
         let connection = Unmanaged<Connection>.fromOpaque(context).takeUnretainedValue()
         let warning = ServerError(notice)
+        // A session that is ended in its wait for a standby says so in a warning, which is its last word.
+        if warning.sqlState == .adminShutdown { connection.lastFatal = warning }
         if case .running(let operation) = connection.state {
             if warning.routine == "SyncRepWaitForLSN" { operation.segment.isReplicationUnconfirmed = true }
             if warning.sqlState.rawValue == "25P01" || warning.sqlState.rawValue == "25001" { operation.segment.hasTransactionWarning = true }

@@ -18,7 +18,7 @@ package final class Admission: @unchecked Sendable {
     private var waiters: Deque<Waiter> = []
     private var number: UInt64 = 0
 
-    /// - Parameter places: how many transactions may touch each node at a time: the size of its pool.
+    /// `places` is how many transactions may touch each node at a time: the size of its pool.
     package init(reactor: Reactor, places: [NodeName: Int]) {
         self.reactor = reactor
         self.places = places

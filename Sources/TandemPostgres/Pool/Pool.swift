@@ -32,7 +32,8 @@ package final class Pool: @unchecked Sendable {
     private var waiters: Deque<Waiter> = []
     private var number: UInt64 = 0
     private var opening = 0
-    private var open: Set<ObjectIdentifier> = []
+    /// Every connection that is open, wherever it is: nothing else keeps one alive while it gets its first state back.
+    private var open: [ObjectIdentifier: Connection] = [:]
     private var isPruning = false
     private var isClosed = false
 
@@ -189,10 +190,10 @@ package final class Pool: @unchecked Sendable {
         opening -= 1
         if isClosed { return connection.close() }
         let identifier = ObjectIdentifier(connection)
-        open.insert(identifier)
+        open[identifier] = connection
         connection.onClose = { [weak self] in
             guard let self else { return }
-            self.open.remove(identifier)
+            self.open[identifier] = nil
             self.idle.removeAll { ObjectIdentifier($0) == identifier }
             self.openIfNeeded()
             self.keepMinimum()

@@ -44,7 +44,8 @@ struct Commit {
 
     init(
         cluster: Cluster, runtime: TransactionRuntime, lane: Lane, transaction: TransactionID, options: TransactionOptions, deadline: ContinuousClock.Instant,
-        writers: [BranchSession], readers: [BranchSession], commitPoint: BranchSession, examine: @escaping @Sendable (BranchSession, [ResultSet]) -> TandemError?
+        writers: [BranchSession], readers: [BranchSession], commitPoint: BranchSession,
+        examine: @escaping @Sendable (BranchSession, [ResultSet]) -> TandemError?
     ) throws {
         self.cluster = cluster
         self.runtime = runtime
@@ -105,7 +106,8 @@ struct Commit {
             runtime.leftPending(transaction, members.compactMap { branch(at: $0)?.name }, cluster)
             throw TandemError(
                 .inDoubt, "the decision was sent and its answer was lost: the transaction is committed or rolled back, and nobody here knows which",
-                effect: .inDoubt(transaction), node: branch(at: commitPoint)?.name, nextStep: "ask later: `tandem tx show \(transaction)`, and do not send it again",
+                effect: .inDoubt(transaction), node: branch(at: commitPoint)?.name,
+                nextStep: "ask later: `tandem tx show \(transaction)`, and do not send it again",
                 phase: "decision", cause: cause)
         }
     }
@@ -164,7 +166,8 @@ struct Commit {
                 switch action {
                 case .prepare(let node): prepare(node, &calls, &events)
                 case .decide(let node): await decide(node, &calls, &events)
-                case .commitReader(let node): add(.reader, node, Batch([Register.commit], interruption: .abandon), to: &calls) { events.append(.readerCommitted(node, false)) }
+                case .commitReader(let node):
+                    add(.reader, node, Batch([Register.commit], interruption: .abandon), to: &calls) { events.append(.readerCommitted(node, false)) }
                 case .commitPrepared(let node): if !finish(node, .commitPrepared, &calls) { questions.append(action) }
                 case .rollbackPrepared(let node): if !finish(node, .rollbackPrepared, &calls) { questions.append(action) }
                 case .rollback(let node): add(.silent, node, Batch([Register.rollback], interruption: .abandon), to: &calls) {}
@@ -214,7 +217,8 @@ struct Commit {
             cluster.configuration.logger.critical(
                 "a committed transaction has lost a branch",
                 metadata: [
-                    "tandem.transaction": "\(transaction)", "tandem.node": "\(branch(at: node)?.name.rawValue ?? node.description)", "tandem.kind": "\(conclusion)",
+                    "tandem.transaction": "\(transaction)", "tandem.node": "\(branch(at: node)?.name.rawValue ?? node.description)",
+                    "tandem.kind": "\(conclusion)",
                 ])
         }
     }
@@ -248,9 +252,15 @@ struct Commit {
         else {
             isCancelled = Task.isCancelled
             if isLeftBehind {
-                note(TandemError(.identityMismatch, "the node was promoted elsewhere while the transaction ran", effect: .rolledBack, isRetrySafe: true, node: session.name))
+                note(
+                    TandemError(
+                        .identityMismatch, "the node was promoted elsewhere while the transaction ran", effect: .rolledBack, isRetrySafe: true,
+                        node: session.name))
             } else if !isCancelled && ContinuousClock.now < deadline {
-                note(TandemError(.connectionLost, "the commit point's connection was lost before the decision", effect: .rolledBack, isRetrySafe: true, node: session.name))
+                note(
+                    TandemError(
+                        .connectionLost, "the commit point's connection was lost before the decision", effect: .rolledBack, isRetrySafe: true,
+                        node: session.name))
             }
             // It was not sent and never will be: as good as refused.
             await rollBackOpen(session)
@@ -325,7 +335,9 @@ struct Commit {
             return .finished(call.node, finish)
         case .reader:
             guard case .success(let reply) = answer else { return .readerCommitted(call.node, false) }
-            if let error = reply.only.error, let session = branch(at: call.node) { note(TandemError(error, node: session.name, effect: .rolledBack, phase: "commit")) }
+            if let error = reply.only.error, let session = branch(at: call.node) {
+                note(TandemError(error, node: session.name, effect: .rolledBack, phase: "commit"))
+            }
             return .readerCommitted(call.node, reply.only.error == nil && reply.only.lastTag == "COMMIT")
         case .silent: return nil
         }
@@ -345,7 +357,10 @@ struct Commit {
             }
             // R5: a warning about replication or about a missing transaction makes the vote unconfirmed, which is no yes.
             guard !reply.only.isReplicationUnconfirmed, !reply.only.hasTransactionWarning else {
-                note(TandemError(.nodeUnreachable, "the vote may not have reached the standby", effect: .rolledBack, isRetrySafe: true, node: session.name, phase: "prepare"))
+                note(
+                    TandemError(
+                        .nodeUnreachable, "the vote may not have reached the standby", effect: .rolledBack, isRetrySafe: true, node: session.name,
+                        phase: "prepare"))
                 return .unknown
             }
             check(call, reply.only, session)

@@ -7,7 +7,8 @@ enum VoteFailure {
     static func error(_ error: ServerError, node: NodeName, phase: String, gid: GID?) -> TandemError {
         func vote(_ code: TandemError.Code, _ message: String, isRetrySafe: Bool = false, _ next: String) -> TandemError {
             TandemError(
-                code, message, effect: .rolledBack, isRetrySafe: isRetrySafe, node: node, sqlState: error.sqlState, nextStep: next, constraint: error.constraint,
+                code, message, effect: .rolledBack, isRetrySafe: isRetrySafe, node: node, sqlState: error.sqlState, nextStep: next,
+                constraint: error.constraint,
                 phase: phase, gid: gid)
         }
         switch error.sqlState {

@@ -45,8 +45,7 @@ public struct TransactionDescription: Sendable, Codable {
         case transaction, outcome, isInDoubt, ageSeconds, commitPoint, coordinator, branches
     }
 
-    init(transaction: TransactionID, outcome: Outcome, ageSeconds: Double, commitPoint: NodeName?, coordinator: String?, branches: [Branch])
-    {
+    init(transaction: TransactionID, outcome: Outcome, ageSeconds: Double, commitPoint: NodeName?, coordinator: String?, branches: [Branch]) {
         self.transaction = transaction
         self.outcome = outcome
         self.ageSeconds = ageSeconds

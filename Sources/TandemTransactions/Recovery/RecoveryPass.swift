@@ -43,7 +43,8 @@ struct RecoveryPass {
         for branch in branches where !runtime.isLive(branch.gid.transaction) {
             // A dry run only peeks, which is what every gid younger than the grace time does first.
             var item = Work(
-                branch: branch, machine: RecoveryMachine(gid: branch.gid.node, commitPoint: branch.gid.commitPoint, isPastGrace: !isDryRun && branch.age >= grace))
+                branch: branch,
+                machine: RecoveryMachine(gid: branch.gid.node, commitPoint: branch.gid.commitPoint, isPastGrace: !isDryRun && branch.age >= grace))
             item.on(.begin)
             work.append(item)
         }
@@ -57,7 +58,8 @@ struct RecoveryPass {
         for item in work {
             let settlement = (item.settlement ?? .undecided).rawValue
             report.branches.append(
-                RecoveryReport.Branch(transaction: item.branch.gid.transaction, node: item.branch.node, gid: item.branch.gid.description, settlement: settlement))
+                RecoveryReport.Branch(
+                    transaction: item.branch.gid.transaction, node: item.branch.node, gid: item.branch.gid.description, settlement: settlement))
             raiseAlarm(item)
         }
         return report
@@ -70,7 +72,8 @@ struct RecoveryPass {
             cluster.configuration.logger.critical(
                 "a transaction needs an operator",
                 metadata: [
-                    "tandem.transaction": "\(item.branch.gid.transaction)", "tandem.node": "\(item.branch.node)", "tandem.kind": "\(item.settlement?.rawValue ?? "")",
+                    "tandem.transaction": "\(item.branch.gid.transaction)", "tandem.node": "\(item.branch.node)",
+                    "tandem.kind": "\(item.settlement?.rawValue ?? "")",
                 ])
         default: break
         }
@@ -95,7 +98,7 @@ struct RecoveryPass {
             case .failure(let error): unreachable.append(RecoveryReport.Unreachable(node: node, reason: String(describing: error)))
             }
         }
-        return (branches, unreachable)
+        return (branches.sorted { ($0.gid.transaction, $0.node) < ($1.gid.transaction, $1.node) }, unreachable)
     }
 
     /// The names of the nodes by number, as far as they have answered.

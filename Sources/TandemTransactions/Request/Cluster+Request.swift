@@ -13,6 +13,7 @@ extension Cluster {
     /// - Parameter request: the statements and how to run them.
     /// - Returns: a receipt with one result an operation.
     /// - Throws: as `transaction(_:_:)` does; `expectationViolated` when a statement touched another number of rows than it should.
+    @discardableResult
     @concurrent
     public func run(_ request: TransactionRequest) async throws -> Receipt<[OperationResult]> {
         guard !request.operations.isEmpty else {
@@ -27,7 +28,9 @@ extension Cluster {
         while true {
             do {
                 return try await attemptRequest(request, deadline)
-            } catch let error as TandemError where error.isRetrySafe && error.effect != .none && attempt < request.options.attempts && ContinuousClock.now < deadline {
+            } catch let error as TandemError
+                where error.isRetrySafe && error.effect != .none && attempt < request.options.attempts && ContinuousClock.now < deadline
+            {
                 if request.options.id != nil { throw error }
                 attempt += 1
                 try await Task.sleep(for: RequestRun.backoff.delay(attempt: attempt - 1, random: .random(in: 0..<1)))

@@ -62,9 +62,8 @@ final class BranchSession: Sendable {
 
     // MARK: Statements
 
-    /// Runs statements in one message and returns their results, in order.
-    ///
-    /// - Parameter statements: user statements; each is refused before anything is sent when it would end the transaction.
+    /// Runs user statements in one message and returns their results, in order. Each is refused before anything is sent when it would end the
+    /// transaction.
     func run(_ statements: [Statement]) async throws -> [ResultSet] {
         for statement in statements { try check(statement) }
         await turnstile.enter()

@@ -26,6 +26,7 @@ extension Cluster {
     /// - Returns: a receipt, which exists only if the decision is durable.
     /// - Throws: the body's own error, or a `TandemError`: its `effect` says whether the transaction is rolled back or in doubt.
     ///   Cancellation before the decision rolls back and throws `CancellationError`; after the decision it changes nothing.
+    @discardableResult
     public nonisolated(nonsending) func transaction<V>(
         _ options: TransactionOptions = TransactionOptions(), file: String = #fileID, line: Int = #line,
         _ body: nonisolated(nonsending) (GlobalTransaction) async throws -> V

@@ -40,12 +40,12 @@ struct ConnectingTests {
     @Test("works with a service file")
     func service() async throws {
         let node = try await firstNode()
-        let file = "\(NSTemporaryDirectory())/tandem-service-\(UUID().uuidString).conf"
+        let file: String = "\(NSTemporaryDirectory())/tandem-service-\(UUID().uuidString).conf"
         let text = "[bank]\nhost=127.0.0.1\nport=\(node.port)\ndbname=tandem\nuser=\(node.user)\npassfile=\(node.passfile)\n"
         try text.write(toFile: file, atomically: true, encoding: .utf8)
         defer { unlink(file) }
         // libpq 15 finds the file by the environment only, which belongs to the whole process.
-        await #expect(processExitsWith: .success) { [file] in
+        await #expect(processExitsWith: .success) { [file = file as String] in
             setenv("PGSERVICEFILE", file, 1)
             let session = try await RawSession.open("service=bank")
             #expect(try await session.value("SELECT current_database()") == "tandem")

@@ -16,17 +16,22 @@ import TandemTransactions
 let arguments = CommandLine.arguments
 let configuration = try ConfigurationFile.load(path: arguments[2])
 if let specification = ProcessInfo.processInfo.environment["TANDEM_FAILPOINTS"] { try Failpoints.arm(specification) }
-let cluster = try Cluster(configuration)
-switch arguments[1] {
-case "body":
-    let account = Int(arguments[3]) ?? 0
-    _ = try await cluster.transaction { tx in
-        _ = try await tx["n3"].query("SELECT balance FROM account WHERE id = \(account)", as: Int.self)
-        try await tx["n1"].execute("UPDATE account SET balance = balance - 10 WHERE id = \(account)", rows: 1...1)
-        try await tx["n2"].execute("UPDATE account SET balance = balance + 10 WHERE id = \(account)", rows: 1...1)
+do {
+    let cluster = try Cluster(configuration)
+    switch arguments[1] {
+    case "body":
+        let account = Int(arguments[3]) ?? 0
+        _ = try await cluster.transaction { tx in
+            _ = try await tx["n3"].query("SELECT balance FROM account WHERE id = \(account)", as: Int.self)
+            try await tx["n1"].execute("UPDATE account SET balance = balance - 10 WHERE id = \(account)", rows: 1...1)
+            try await tx["n2"].execute("UPDATE account SET balance = balance + 10 WHERE id = \(account)", rows: 1...1)
+        }
+    case "forget":
+        _ = try await cluster.forget()
+    default:
+        exit(2)
     }
-case "forget":
-    _ = try await cluster.forget()
-default:
-    exit(2)
+} catch {
+    FileHandle.standardError.write(Data("\(error)\n".utf8))
+    exit(1)
 }

@@ -173,7 +173,8 @@ struct InitialiserTests {
     func unreachable() async throws {
         try await Databases.with([("a", 0)]) { databases in
             let configuration = try ClusterConfiguration(
-                "test", nodes: [NodeConfiguration("a", conninfo: databases.conninfo("a")), NodeConfiguration("b", conninfo: "host=127.0.0.1 port=1 dbname=x user=x")])
+                "test",
+                nodes: [NodeConfiguration("a", conninfo: databases.conninfo("a")), NodeConfiguration("b", conninfo: "host=127.0.0.1 port=1 dbname=x user=x")])
             let error = await refusal(configuration)
             #expect(error?.code == .nodeUnreachable && error?.node == "b")
             #expect(try await sql(databases.conninfo("a"), "SELECT to_regclass('tandem.node')") == nil)

@@ -13,7 +13,8 @@ struct CannotPrepareTests {
     @Test(
         "is refused with its cause and the node, and leaves nothing prepared",
         arguments: [
-            ["CREATE TEMP TABLE leaves (id int)"], ["NOTIFY channel"], ["LISTEN channel"], ["DECLARE c CURSOR WITH HOLD FOR SELECT 1"], ["SELECT pg_export_snapshot()"],
+            ["CREATE TEMP TABLE leaves (id int)"], ["NOTIFY channel"], ["LISTEN channel"], ["DECLARE c CURSOR WITH HOLD FOR SELECT 1"],
+            ["SELECT pg_export_snapshot()"],
             ["SELECT pg_advisory_lock(4711)", "SELECT pg_advisory_xact_lock(4711)"],
         ])
     func refused(statements: [String]) async throws {

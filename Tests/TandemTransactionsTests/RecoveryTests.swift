@@ -67,7 +67,8 @@ struct RecoveryTests {
             let id = TransactionID.fresh()
             let two = try test.id("n2"), one = try test.id("n1")
             let strangers = [
-                "citus_1_2", "tandem1:texT:\(id):\(two):c\(one)", "tandem1:other:\(id):\(two):c\(one)", "tandem1:te_t:not-a-transaction", "tandem1:te_t:\(id):\(two):c\(one):more",
+                "citus_1_2", "tandem1:texT:\(id):\(two):c\(one)", "tandem1:other:\(id):\(two):c\(one)", "tandem1:te_t:not-a-transaction",
+                "tandem1:te_t:\(id):\(two):c\(one):more",
                 "tandem1:te_t:\("\(id)".uppercased()):\(two):c\(one)", "x",
             ]
             let session = try await test.session("n2")
@@ -259,10 +260,13 @@ struct RecoveryTests {
 
     @Test("run() settles what is left, in any number of loops, and ends when it is cancelled")
     func loops() async throws {
-        try await withCluster(2, {
-            $0.recoveryGrace = .zero
-            $0.recoveryInterval = .milliseconds(50)
-        }) { test in
+        try await withCluster(
+            2,
+            {
+                $0.recoveryGrace = .zero
+                $0.recoveryInterval = .milliseconds(50)
+            }
+        ) { test in
             let other = try test.another()
             defer { other.close() }
             let loops = [test.cluster, test.cluster, other].map { cluster in Task { try await cluster.run() } }

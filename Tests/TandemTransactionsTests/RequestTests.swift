@@ -10,7 +10,8 @@ import Testing
 @Suite("A transaction as data")
 struct RequestTests {
     private func transfer(
-        _ amount: Int = 10, account: Int = 1, expecting rows: (ClosedRange<Int>?, ClosedRange<Int>?) = (1...1, 1...1), target: Int? = nil, _ options: TransactionOptions = .init()
+        _ amount: Int = 10, account: Int = 1, expecting rows: (ClosedRange<Int>?, ClosedRange<Int>?) = (1...1, 1...1), target: Int? = nil,
+        _ options: TransactionOptions = .init()
     ) -> TransactionRequest {
         TransactionRequest(
             [
@@ -96,9 +97,12 @@ struct RequestTests {
 
     @Test("many requests in opposite orders through small pools all finish")
     func opposite() async throws {
-        try await withCluster(2, { configuration in
-            for index in configuration.nodes.indices { configuration.nodes[index].pool = PoolOptions(maximum: 2) }
-        }) { test in
+        try await withCluster(
+            2,
+            { configuration in
+                for index in configuration.nodes.indices { configuration.nodes[index].pool = PoolOptions(maximum: 2) }
+            }
+        ) { test in
             try await withThrowingTaskGroup { group in
                 for index in 0..<20 {
                     let operations: [TransactionRequest.Operation] = [
@@ -127,7 +131,8 @@ struct RequestTests {
     @Test("a read-only request returns rows and leaves no trace")
     func readOnly() async throws {
         try await withCluster { test async throws in
-            let request = TransactionRequest([.init("n1", "SELECT sum(balance) FROM account"), .init("n2", "SELECT sum(balance) FROM account")], options: options { $0.isReadOnly = true })
+            let request = TransactionRequest(
+                [.init("n1", "SELECT sum(balance) FROM account"), .init("n2", "SELECT sum(balance) FROM account")], options: options { $0.isReadOnly = true })
             #expect(try await test.cluster.run(request).value.map { $0.values.first?.first } == ["100000", "100000"])
             #expect(try await test.count("n1", "tandem.branch") == 0)
             let writing = TransactionRequest([.init("n1", "UPDATE account SET balance = 0")], options: options { $0.isReadOnly = true })

@@ -181,7 +181,8 @@ struct TransactionTests {
         "a statement that would end or divide the transaction is refused before it is sent",
         arguments: [
             "BEGIN", "COMMIT", "/* now */ COMMIT", "-- now\nROLLBACK", "; END", "ABORT", "PREPARE TRANSACTION 'x'", "COMMIT PREPARED 'x'",
-            "ROLLBACK PREPARED 'x'", "SAVEPOINT s", "RELEASE SAVEPOINT s", "ROLLBACK TO s", "START TRANSACTION", "SET TRANSACTION READ ONLY", "commit and chain",
+            "ROLLBACK PREPARED 'x'", "SAVEPOINT s", "RELEASE SAVEPOINT s", "ROLLBACK TO s", "START TRANSACTION", "SET TRANSACTION READ ONLY",
+            "commit and chain",
         ])
     func refused(text: String) async throws {
         try await withCluster(1) { test in
@@ -387,7 +388,9 @@ struct TransactionTests {
     func changedTable() async throws {
         try await withCluster(1, { $0.nodes[0].pool = PoolOptions(maximum: 1) }) { test in
             func columns() async throws -> Int {
-                try await test.cluster.transaction(options { $0.attempts = 2 }) { try await $0["n1"].query("SELECT * FROM account WHERE id = 1", decoding: Account.self).count }.value
+                try await test.cluster.transaction(options { $0.attempts = 2 }) {
+                    try await $0["n1"].query("SELECT * FROM account WHERE id = 1", decoding: Account.self).count
+                }.value
             }
             #expect(try await columns() == 1)
             try await test.value("n1", "ALTER TABLE account ADD COLUMN owner text")
@@ -440,7 +443,9 @@ struct TransactionTests {
         }
     }
 
-    @Test("a task cancelled after the decision gets its receipt", arguments: [Failpoint.afterDecision, .beforeCommitPrepared, .afterCommitPrepared, .beforeAcknowledgement])
+    @Test(
+        "a task cancelled after the decision gets its receipt",
+        arguments: [Failpoint.afterDecision, .beforeCommitPrepared, .afterCommitPrepared, .beforeAcknowledgement])
     func cancelledAfterDecision(point: Failpoint) async throws {
         try await withCluster { test in
             try await Failpoints.withArmed("\(point.rawValue)=hold") {

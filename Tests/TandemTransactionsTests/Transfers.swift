@@ -10,7 +10,9 @@ import Testing
 
 extension TestCluster {
     /// Moves money from an account on the first node to the one of the same number on the second; the first is the commit point.
-    func transfer(_ amount: Int = 10, account: Int = 1, on other: Cluster? = nil, _ options: TransactionOptions = TransactionOptions()) async throws -> Receipt<Void> {
+    func transfer(_ amount: Int = 10, account: Int = 1, on other: Cluster? = nil, _ options: TransactionOptions = TransactionOptions()) async throws -> Receipt<
+        Void
+    > {
         try await (other ?? cluster).transaction(options) { tx in
             try await tx["n1"].execute("UPDATE account SET balance = balance - \(amount) WHERE id = \(account)", rows: 1...1)
             try await tx["n2"].execute("UPDATE account SET balance = balance + \(amount) WHERE id = \(account)", rows: 1...1)

@@ -391,6 +391,11 @@ package final class Connection: @unchecked Sendable {
         close(failure(.closed, wasSent: true))
     }
 
+    /// Closes the session if it is waiting for an answer: whoever waits is told that none came. Confined.
+    package func closeIfRunning() {
+        if case .running = state { close(failure(.cancelled, wasSent: true)) }
+    }
+
     private func lose() {
         close(failure(.lost, wasSent: true))
     }

@@ -113,7 +113,7 @@ struct Commit {
     }
 
     private func rolledBack() -> any Error {
-        if isCancelled && cause == nil { return CancellationError() }
+        if isCancelled { return CancellationError() }
         return cause
             ?? TandemError(
                 .deadlineExceeded, "the transaction was rolled back", effect: .rolledBack, isRetrySafe: true, nextStep: "allow more time, or run it again",
@@ -184,7 +184,7 @@ struct Commit {
             }
             let flight = Connection.launch(calls.map { ($0.connection, $0.batch) }, on: lane.reactor, deadline: limit(of: calls))
             if Failpoints.isArmed { await passSent(calls) }
-            let answers = await flight.answers()
+            let answers = await landing(of: flight, calls)
             if Failpoints.isArmed { await passAfter(calls) }
             // A violated expectation or a cancelled caller ends the votes before the last of them could start the decision.
             events += zip(calls, answers).compactMap { judge($0, $1) }
@@ -194,6 +194,23 @@ struct Commit {
             }
             for question in questions { events.append(await ask(question)) }
             actions = events.flatMap { machine.on($0) }
+        }
+    }
+
+    /// The answers to what was sent.
+    ///
+    /// A cancelled caller does not wait for user statements that travel with a vote or the decision, which may stand behind somebody's lock: their
+    /// connections are closed, nobody at the server is cancelled (A3), and the answer is unknown. A vote that is unknown ends in a rollback; after
+    /// an unknown decision the register is asked, where the tombstone wins unless the COMMIT has begun.
+    private func landing(of flight: Connection.Flight, _ calls: [Call]) async -> [Result<BatchReply, ConnectionFailure>] {
+        let open = calls.filter { $0.deferred > 0 }
+        if open.isEmpty { return await flight.answers() }
+        let reactor = lane.reactor
+        let connections = open.map(\.connection)
+        return await withTaskCancellationHandler {
+            await flight.answers()
+        } onCancel: {
+            reactor.execute { connections.forEach { $0.closeIfRunning() } }
         }
     }
 
@@ -450,16 +467,27 @@ struct Commit {
             let batch = Batch(Register.verdict(transaction, node: node, coordinator: cluster.coordinator), interruption: .abandon)
             guard let reply = try? await cluster.runControlToTheEnd(session.name, batch, within: Self.patience) else { return .verdict(.undecided) }
             let verdict = Register.verdict(from: reply.only)
-            if verdict == .aborted { cause = cause?.with(effect: .rolledBack, isRetrySafe: true) }
+            if verdict == .aborted {
+                cause = cause?.with(effect: .rolledBack, isRetrySafe: true)
+                isCancelled = Task.isCancelled
+            }
             return .verdict(verdict)
         case .commitPrepared(let node), .rollbackPrepared(let node):
             // The branch's own connection is gone. The node may well be there: one attempt on the connection that looks after transactions.
             guard let session = branch(at: node), let segments = finishing(node, isCommitted) else { return .finished(node, .unknown) }
-            guard let reply = try? await cluster.runControl(session.name, Batch(segments: segments, interruption: .abandon), within: Self.patience) else {
+            guard let reply = try? await cluster.runControlToTheEnd(session.name, Batch(segments: segments, interruption: .abandon), within: Self.patience) else {
                 return .finished(node, .unknown)
             }
             return .finished(node, Self.finish(from: .success(reply)))
         case .prepare, .commitReader, .decide, .rollback, .endReader, .conclude: return .giveUp
+        }
+    }
+
+    /// Waits on the reactor: a cancelled task would not wait at all, and ask without a pause.
+    private func pause(_ time: Duration) async {
+        let reactor = lane.reactor
+        await withCheckedContinuation { continuation in
+            reactor.execute { reactor.schedule(at: .now + time) { continuation.resume() } }
         }
     }
 

@@ -71,11 +71,13 @@ struct RetentionPass {
         _ = try await run("UPDATE tandem.node SET forgotten = $1::pg_catalog.uuid WHERE forgotten < $1::pg_catalog.uuid", [horizon.description], on: node)
     }
 
-    /// Waits until every transaction and every prepared branch that was there when the horizon was raised is gone. No clock is involved.
+    /// Waits until every transaction and every prepared branch of this database that was there when the horizon was raised is gone. No clock is
+    /// involved. Sessions that are known to be in another database never write here, however long they go on.
     private func waitForOlderViews(on node: NodeName) async throws {
         let text = """
             SELECT 'v' || l.virtualxid FROM pg_catalog.pg_locks l
             WHERE l.locktype = 'virtualxid' AND l.granted AND l.pid <> pg_catalog.pg_backend_pid()
+              AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.pid = l.pid AND a.datname <> pg_catalog.current_database())
             UNION ALL
             SELECT 'p' || p.transaction::text FROM pg_catalog.pg_prepared_xacts p WHERE p.database = pg_catalog.current_database()
             """

@@ -75,7 +75,8 @@ struct ConnectingTests {
         try await sql(
             node.superuserConninfo, "CREATE ROLE \(role) LOGIN PASSWORD 'x'", "ALTER ROLE \(role) SET default_transaction_isolation = 'repeatable read'",
             "ALTER ROLE \(role) SET default_transaction_read_only = on", "ALTER ROLE \(role) SET lock_timeout = '1s'",
-            "ALTER ROLE \(role) SET statement_timeout = '1s'", "ALTER ROLE \(role) SET DateStyle = 'German'", "ALTER ROLE \(role) SET IntervalStyle = 'iso_8601'",
+            "ALTER ROLE \(role) SET statement_timeout = '1s'", "ALTER ROLE \(role) SET DateStyle = 'German'",
+            "ALTER ROLE \(role) SET IntervalStyle = 'iso_8601'",
             "ALTER ROLE \(role) SET client_encoding = 'LATIN1'", "ALTER ROLE \(role) SET bytea_output = 'escape'",
             "ALTER ROLE \(role) SET standard_conforming_strings = off", "ALTER ROLE \(role) SET client_min_messages = error")
         let session = try await RawSession.open(

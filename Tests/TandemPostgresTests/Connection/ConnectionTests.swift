@@ -11,7 +11,8 @@ struct ConnectionTests {
     func results() async throws {
         try await withSession { session in
             let reply = try await session.send(
-                "CREATE TEMP TABLE t (id int, name text)", "INSERT INTO t VALUES (1, 'a'), (2, NULL)", "SELECT id, name FROM t ORDER BY id", "UPDATE t SET id = id + 1",
+                "CREATE TEMP TABLE t (id int, name text)", "INSERT INTO t VALUES (1, 'a'), (2, NULL)", "SELECT id, name FROM t ORDER BY id",
+                "UPDATE t SET id = id + 1",
                 "DELETE FROM t")
             #expect(reply.error == nil)
             #expect(reply.results.map(\.tag) == ["CREATE TABLE", "INSERT 0 2", "SELECT 2", "UPDATE 2", "DELETE 2"])

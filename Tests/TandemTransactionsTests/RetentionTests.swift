@@ -50,18 +50,22 @@ struct RetentionTests {
         }
     }
 
-    @Test("rows that a prepared branch still needs stay, and the branch is settled as decided")
+    @Test("rows that a prepared branch still needs stay, and those below it go once it is settled")
     func needed() async throws {
         try await withCluster { test in
-            try await test.leavePrepared(oldID(1))
-            try await test.decide(oldID(1))
-            try await insert(test, oldID(0), on: "n1")
-            try await insert(test, oldID(9), on: "n1")
-            _ = try await test.cluster.forget()
-            #expect(try await test.row(oldID(1), "n1") == "W")
+            try await test.leavePrepared(oldID(5))
+            try await test.decide(oldID(5))
+            for number: UInt64 in [0, 9] { try await insert(test, oldID(number), on: "n1") }
+            let task = Task { try await test.cluster.forget() }
+            // The horizon stays below what is prepared, and nothing goes before that is settled.
+            try await wait(for: "the horizon") { try await test.value("n2", "SELECT forgotten >= '\(oldID(0))' FROM tandem.node") == "t" }
+            #expect(try await test.value("n1", "SELECT forgotten < '\(oldID(5))' FROM tandem.node") == "t")
+            #expect(try await test.count("n1", "tandem.branch") == 3)
             #expect(await test.cluster.recover(grace: .zero).branches.map(\.settlement) == ["committed"])
             try await test.expectMoved()
-            _ = try await test.cluster.forget()
+            #expect(try await task.value == 1)
+            #expect(try await test.row(oldID(5), "n1") == "W")
+            #expect(try await test.cluster.forget() == 3)
             #expect(try await test.count("n1", "tandem.branch") == 0)
         }
     }

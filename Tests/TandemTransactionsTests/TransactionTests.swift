@@ -175,6 +175,25 @@ struct TransactionTests {
         }
     }
 
+    @Test("that only reads is refused when a session was lost before its COMMIT", arguments: [false, true])
+    func lostReader(isReadOnly: Bool) async throws {
+        try await withCluster(1) { test in
+            let body = options {
+                $0.isReadOnly = isReadOnly
+                $0.isolation = .serializable
+            }
+            let error = await refusal {
+                try await test.cluster.transaction(body) { tx in
+                    let backend = try await tx["n1"].query("SELECT pg_backend_pid()", as: Int.self).first ?? 0
+                    let connection = try #require(tx.branches.first?.connection)
+                    try await test.value("n1", "SELECT pg_terminate_backend(\(backend))")
+                    try await wait(for: "the end of the session") { await confined(to: connection.reactor) { connection.isClosed } }
+                }
+            }
+            #expect(error?.effect == .rolledBack && error?.isRetrySafe == true)
+        }
+    }
+
     // MARK: Refused
 
     @Test(

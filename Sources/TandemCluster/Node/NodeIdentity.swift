@@ -2,7 +2,9 @@ package import TandemCore
 import TandemPostgres
 
 /// Who a database says it is: read on every new connection (R3), so that an address that now answers as another database resolves nothing.
-package struct NodeIdentity: Sendable, Equatable {
+///
+/// A class, since every transaction asks for it: handing it on costs one reference.
+package final class NodeIdentity: Sendable {
     package let cluster: String
     package let id: NodeID
     package let name: String

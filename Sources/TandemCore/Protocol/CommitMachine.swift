@@ -130,7 +130,7 @@ package struct CommitMachine: Hashable, Sendable {
         isRecorded: Bool = true
     ) {
         precondition(writers.contains(commitPoint), "the commit point is one of the writers")
-        precondition(Set(writers + readers + serializableReaders).count == writers.count + readers.count + serializableReaders.count)
+        assert(Set(writers + readers + serializableReaders).count == writers.count + readers.count + serializableReaders.count)
         // R8a: the commit point's locks end at the decision, before the other nodes' rows are visible.
         precondition(!guards.contains(commitPoint) && guards.allSatisfy(writers.contains), "a guard is prepared")
         precondition(isRecorded || writers.count == 1, "without a row nobody could finish a prepared branch")

@@ -123,7 +123,7 @@ struct Commit {
     private mutating func takePermits() async -> Bool {
         let voters = seats.indices.filter { seats[$0].gid != nil }
         if voters.isEmpty { return true }
-        let identities = voters.compactMap { seats[$0].session.node.identity }
+        let identities = voters.compactMap { seats[$0].session.identity }
         let isGranted = await runtime.permits.take(
             identities, reserve: cluster.configuration.preparedReserve, deadline: deadline, reactor: lane.reactor)
         if isGranted { for index in voters { seats[index].hasPermit = true } }
@@ -138,7 +138,7 @@ struct Commit {
     }
 
     private mutating func givePermit(_ node: NodeID) {
-        guard let index = seats.firstIndex(where: { $0.node == node && $0.hasPermit }), let identity = seats[index].session.node.identity else { return }
+        guard let index = seats.firstIndex(where: { $0.node == node && $0.hasPermit }), let identity = seats[index].session.identity else { return }
         seats[index].hasPermit = false
         runtime.permits.release(identity)
     }
@@ -262,7 +262,7 @@ struct Commit {
         }
         await Failpoints.pass(.beforeDecision)
         // A13: a decision counts only on the timeline on which the branch began; a server that was left behind by a failover decides nothing.
-        let identity = session.connection?.attachment as? NodeIdentity
+        let identity = session.identity
         let isLeftBehind = (identity?.timeline ?? 0) < session.node.highestTimeline
         guard ContinuousClock.now < deadline, !Task.isCancelled, !isLeftBehind,
             add(node, session, closing: [Register.commit], .decision, &calls)
@@ -535,7 +535,7 @@ struct Commit {
         isDetached = true
         let permits = runtime.permits, runtime = runtime, cluster = cluster, transaction = transaction
         for call in calls {
-            guard let session = branch(at: call.node), let identity = session.node.identity else { continue }
+            guard let session = branch(at: call.node), let identity = session.identity else { continue }
             let isPermitted = takeOverPermit(call.node)
             let name = session.name
             let isCommitPrepared = call.meaning == .commitPrepared

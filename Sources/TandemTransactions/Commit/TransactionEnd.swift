@@ -57,11 +57,19 @@ struct TransactionEnd {
 
     /// A transaction that wrote nothing has nothing to decide; a SERIALIZABLE branch may still fail at its COMMIT.
     static func commitReaders(_ readers: [BranchSession], on reactor: Reactor) async throws {
+        // A connection that is gone cannot be asked, and what was read on it is not validated.
+        if let lost = readers.first(where: { $0.connection?.isClosed ?? false }) {
+            throw TandemError(
+                .connectionLost, "the branch's connection was lost before its commit", effect: .rolledBack, isRetrySafe: true, node: lost.name, phase: "commit")
+        }
         for (branch, answer) in await end(readers, with: Register.commit, on: reactor) {
             switch answer {
             case .failure(let failure): throw TandemError(failure, node: branch.name, effect: .rolledBack, phase: "commit")
             case .success(let reply):
                 if let error = reply.only.error { throw TandemError(error, node: branch.name, effect: .rolledBack, phase: "commit") }
+                guard reply.only.lastTag == "COMMIT" else {
+                    throw TandemError(.transactionEnded, "the server rolled the branch back instead", effect: .rolledBack, node: branch.name, phase: "commit")
+                }
             }
         }
     }

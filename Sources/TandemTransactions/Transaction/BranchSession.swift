@@ -6,6 +6,8 @@ import TandemPostgres
 final class BranchSession: Sendable {
     struct State {
         var connection: Connection?
+        /// Who the node behind the connection is, checked when it was opened.
+        var identity: NodeIdentity?
         var hasBegun = false
         /// A statement's tag said that it wrote. When none did, the server is asked before the votes.
         var hasWritten = false
@@ -34,11 +36,12 @@ final class BranchSession: Sendable {
 
     var name: NodeName { node.name }
     var connection: Connection? { state.withLock { $0.connection } }
+    var identity: NodeIdentity? { state.withLock { $0.identity } ?? node.identity }
     var failure: TandemError? { state.withLock { $0.failure } }
 
     /// The number of the node behind this branch's connection: checked when it was opened.
     func id() throws -> NodeID {
-        guard let identity = connection?.attachment as? NodeIdentity ?? node.identity else {
+        guard let identity else {
             throw TandemError(.notInitialised, "the node is not known yet", node: name)
         }
         return identity.id
@@ -48,7 +51,7 @@ final class BranchSession: Sendable {
     /// and assumed once user SQL was no plain data statement: it may have made one. One that somebody else made meanwhile runs inside PREPARE or
     /// COMMIT, which is right, too, and only outside the statement's timeout.
     var mayDefer: Bool {
-        guard let connection, let identity = connection.attachment as? NodeIdentity else { return true }
+        guard let connection, let identity else { return true }
         return identity.hasDeferrable || connection.isDirty || node.configuration.role != nil
     }
 
@@ -155,7 +158,10 @@ final class BranchSession: Sendable {
         guard let pool = lane.pools[name] else { throw TandemError(.unknownNode, "there is no node \(name)", node: name) }
         do {
             let connection = try await pool.lease(deadline: deadline)
-            state.withLock { $0.connection = connection }
+            state.withLock { state in
+                state.connection = connection
+                state.identity = connection.attachment as? NodeIdentity
+            }
             return connection
         } catch let error as TandemError {
             let error = error.with(effect: .rolledBack, phase: "begin")

@@ -66,11 +66,6 @@ let package = Package(
                 arguments, lifecycle, logging, .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: house),
-        .executableTarget(
-            name: "Scratch", dependencies: ["TandemBench", "TandemLocal", "TandemCluster", "TandemTransactions", "TandemCore"], path: "ScratchX"),
-        // examples
-        .executableTarget(
-            name: "TandemDemo", dependencies: ["Tandem", "TandemConfiguration", "TandemLocal"], path: "Examples/Demo", swiftSettings: house),
         // tests
         tests(of: "TandemCore"),
         tests(of: "TandemFailpoints"),

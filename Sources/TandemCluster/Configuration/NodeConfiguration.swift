@@ -11,7 +11,8 @@ public struct NodeConfiguration: Sendable {
     public var password: Secret?
     /// Bounds of the connections to the node.
     public var pool = PoolOptions()
-    /// Which node of a transaction is its commit point: the one with the highest strength; among equals the last in the order of nodes.
+    /// Which node of a transaction is its commit point: the one with the highest strength. Among equals it is the last in the order of nodes where the
+    /// transaction is given as data, and the writer that the body touched first otherwise.
     public var commitPointStrength = 0
     /// A NOLOGIN role that owns prepared transactions (`SET ROLE`), where several users share a cluster.
     public var role: String?

@@ -48,7 +48,7 @@ extension TandemError.Code {
         Entry(
             .unknownNode, .usage,
             "the cluster has no node of this name",
-            "Use a name of the configuration; `tandem node ls` lists them."),
+            "Use a name of the configuration; `tandem config show` lists them."),
         Entry(
             .undeclaredNode, .usage,
             "the transaction declared its nodes, and this one is not among them",
@@ -56,7 +56,7 @@ extension TandemError.Code {
         Entry(
             .nodeUnreachable, .unreachable,
             "no connection to the node could be made",
-            "Check that the server runs and that its address is right; `tandem doctor` tries each node."),
+            "Check that the server runs and that its address is right."),
         Entry(
             .authenticationFailed, .notPermitted,
             "the node refused the login",
@@ -76,7 +76,7 @@ extension TandemError.Code {
         Entry(
             .identityMismatch, .refusedBySafetyRule,
             "the address answers as another database than the one that was registered",
-            "Correct the address; after a planned move run `tandem node rebind`."),
+            "Correct the address; after a planned move see docs/operating.md, \"A node moved\"."),
         Entry(
             .connectionLost, .unreachable,
             "the connection ended before the answer came",
@@ -91,8 +91,8 @@ extension TandemError.Code {
             "Raise the pool's size or shorten transactions; then run it again."),
         Entry(
             .admissionTimeout, .unreachable,
-            "no slot for a prepared transaction became free in time",
-            "Run it again; where it happens often, raise max_prepared_transactions."),
+            "no place in line became free in time: as many transactions run as the pools have connections",
+            "Run it again; where it happens often, raise the pools' maximum or send less at a time."),
         Entry(
             .deadlineExceeded, .unreachable,
             "the transaction's time was over",
@@ -148,7 +148,7 @@ extension TandemError.Code {
         Entry(
             .notPermitted, .notPermitted,
             "the role lacks a right",
-            "Grant the right that is named; `tandem init --print-sql` shows all of them."),
+            "Grant the right that is named; docs/operating.md lists what a program needs."),
         Entry(
             .decodingFailed, .failed,
             "a value could not be read as the type that the program asked for",
@@ -160,7 +160,7 @@ extension TandemError.Code {
         Entry(
             .tooManyRows, .failed,
             "the result has more rows than the program allows",
-            "Add a LIMIT, or read the result as a stream."),
+            "Add a LIMIT."),
         Entry(
             .refusedBySafetyRule, .refusedBySafetyRule,
             "the operation could decide wrongly or lose evidence, and was refused",

@@ -1,6 +1,6 @@
 /// The name of a cluster: it stands in every gid, so that two clusters on one server never touch each other's branches.
 ///
-/// A name is 1 to 16 bytes of `[A-Za-z0-9_.-]`. The length keeps a gid near 60 bytes (PostgreSQL allows 199), and no colon can stand in it,
+/// A name is 1 to 16 bytes of `[A-Za-z0-9_.-]`. The length keeps a gid near 60 bytes, 70 at most (PostgreSQL allows 199), and no colon can stand in it,
 /// because the colon separates the fields of a gid.
 ///
 /// ```swift

@@ -1,7 +1,7 @@
 /// The global identifier under which one branch stands in `pg_prepared_xacts`.
 ///
 /// The text alone tells recovery everything that it must know: whose branch it is, of which transaction, and which node knows the decision.
-/// It is unique for each branch, never reused, and has one fixed form of about 60 bytes (PostgreSQL allows 199):
+/// It is unique for each branch, never reused, and has one fixed form of at most 70 bytes (PostgreSQL allows 199):
 ///
 /// ```
 /// tandem1:<cluster>:<transaction>:<node>:c<commit point>

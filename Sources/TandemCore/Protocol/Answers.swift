@@ -16,7 +16,8 @@ package enum Decision: Hashable, Sendable {
     case committed
     /// The first and only sending was answered by severity ERROR and ReadyForQuery, or by the tag `ROLLBACK`.
     ///
-    /// 23505 on the row belongs to `unknown`: the row in the way may be the decision itself, if the message ever arrived twice.
+    /// 23505 on the row belongs here as long as the message is sent exactly once; one that may have arrived twice finds its own decision in the way,
+    /// and belongs to `unknown`.
     case refused
     /// Anything else: the register has to be asked.
     case unknown

@@ -113,7 +113,7 @@ package enum TransactionControl: String, Sendable, CaseIterable {
         case .rollback, .abort: "throw from the body to roll back, or use a savepoint's body"
         case .prepareTransaction, .commitPrepared, .rollbackPrepared: "leave two-phase commit to the transaction"
         case .savepoint, .release: "use savepoint { } of the branch"
-        case .setTransaction: "use the option isolation, isReadOnly or isDeferrable of the transaction"
+        case .setTransaction: "use the options isolation and isReadOnly of the transaction"
         }
     }
 

@@ -91,7 +91,28 @@ struct Commit {
             throw rolledBack()
         }
         await act(machine.on(.begin))
+        if machine.outcome == .rolledBack { await explain() }
         return try conclusion()
+    }
+
+    /// Looks in the register for what an error on the row means: nothing hangs on the answer but the words.
+    private mutating func explain() async {
+        guard let wrong = cause, let name = wrong.node, let seat = seats.first(where: { $0.session.name == name }),
+            wrong.sqlState == .uniqueViolation && wrong.code == .duplicateTransaction || wrong.sqlState == .notNullViolation && wrong.code == .transactionEnded
+        else { return }
+        let question = Batch([Register.read(transaction, node: seat.node)])
+        guard let reply = try? await cluster.runControlToTheEnd(name, question, within: Self.patience) else { return }
+        switch Register.row(from: reply.only) {
+        case .tombstone:
+            cause = TandemError(
+                .transactionEnded, "recovery has rolled the transaction back meanwhile", effect: .rolledBack, isRetrySafe: options.id == nil, node: name,
+                sqlState: wrong.sqlState, nextStep: "run it again; where its coordinator was not stopped, raise recovery's grace time", phase: wrong.phase)
+        case .forgotten:
+            cause = TandemError(
+                .transactionForgotten, "the id is older than what the register keeps: what became of an earlier use of it, nobody can say", effect: .rolledBack,
+                node: name, sqlState: wrong.sqlState, nextStep: "give the transaction a new id", phase: wrong.phase)
+        case .work, .absent, .unreachable: break
+        }
     }
 
     private func conclusion() throws -> [NodeName] {

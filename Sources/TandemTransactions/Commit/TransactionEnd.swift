@@ -30,7 +30,7 @@ struct TransactionEnd {
         return try await commit.run()
     }
 
-    /// The configured strength decides; among equals the branch that wrote first.
+    /// The configured strength decides; among equals the writer that was touched first.
     static func commitPoint(of writers: [BranchSession]) -> BranchSession? {
         guard let strongest = writers.map(\.node.configuration.commitPointStrength).max() else { return nil }
         return writers.first { $0.node.configuration.commitPointStrength == strongest }

@@ -103,11 +103,11 @@ struct PoolTests {
         }
     }
 
-    @Test("a waiter who is cancelled leaves the line")
+    @Test("a waiter who is cancelled leaves the line", .timeLimit(.minutes(1)))
     func cancelledWaiter() async throws {
         try await withPool(PoolOptions(maximum: 1)) { pool in
             let one = try await pool.take()
-            let task = Task { try await pool.take() }
+            let task = Task { try await pool.take(.seconds(600)) }
             try await wait(for: "the waiter") { await pool.numbers().queue == 1 }
             task.cancel()
             await #expect(throws: CancellationError.self) { try await task.value }

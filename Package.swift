@@ -66,6 +66,8 @@ let package = Package(
                 arguments, lifecycle, logging, .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: house),
+        .executableTarget(
+            name: "TandemDemo", dependencies: ["Tandem", "TandemConfiguration", "TandemLocal"], path: "Examples/Demo", swiftSettings: house),
         // tests
         tests(of: "TandemCore"),
         tests(of: "TandemFailpoints"),

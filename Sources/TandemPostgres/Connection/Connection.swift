@@ -31,6 +31,8 @@ package final class Connection: @unchecked Sendable {
     private var armedUntil: ContinuousClock.Instant?
     private var isWaitingToWrite = false
     private var isReadingPaused = false
+    /// Whether the message that is being sent meets a failed transaction.
+    private var isFailedBefore = false
     private var lastFatal: ServerError?
 
     /// Called once on the reactor's thread when the connection is closed, whoever closed it.
@@ -39,6 +41,8 @@ package final class Connection: @unchecked Sendable {
     var idleSince = ContinuousClock.now
     /// Whether user SQL may have left something in the session (settings, locks, temporary objects) that the next owner must not find.
     package private(set) var isDirty = false
+    /// Whether the server was asked to cancel something here: such a connection is not used again.
+    private(set) var isSpent = false
     /// What the owner knows about the node behind this connection, set once after it was checked.
     package var attachment: (any Sendable)?
 
@@ -172,6 +176,8 @@ package final class Connection: @unchecked Sendable {
     }
 
     private func send(_ operation: Operation) -> Bool {
+        // Asked now: once something is on its way libpq only knows that it is busy.
+        isFailedBefore = transactionStatus == .failed
         guard sendRemovals(operation) else { return false }
         var earlier: Set<StatementText> = []
         for segment in operation.batch.segments {
@@ -188,7 +194,7 @@ package final class Connection: @unchecked Sendable {
 
     /// Removes what an earlier message could not. Not in a failed transaction, which takes nothing but its end.
     private func sendRemovals(_ operation: Operation) -> Bool {
-        guard !abandoned.isEmpty, transactionStatus != .failed else { return true }
+        guard !abandoned.isEmpty, !isFailedBefore else { return true }
         let names = abandoned
         abandoned.removeAll()
         return names.allSatisfy { sendRemoval(of: $0, operation) }
@@ -204,7 +210,7 @@ package final class Connection: @unchecked Sendable {
         if let plan = statement.plan, let known = statements.name(for: plan) ?? fresh[plan] { return execute(statement, as: known, of: operation) }
         let mustMakeRoom = statements.count + fresh.count >= StatementCache.capacity
         // A failed transaction takes its end and nothing else: what would have to go before that end would keep it from running.
-        guard let plan = statement.plan, !earlier.contains(plan), !mustMakeRoom || transactionStatus != .failed else {
+        guard let plan = statement.plan, !earlier.contains(plan), !mustMakeRoom || !isFailedBefore else {
             operation.steps.append(.execute(text: nil))
             let format: Int32 = statement.resultFormat == .text ? 0 : 1
             return statement.parameters.withPointers { count, types, values, lengths, formats in
@@ -389,6 +395,14 @@ package final class Connection: @unchecked Sendable {
     /// Closes the session; what the server has open there aborts. Confined.
     package func close() {
         close(failure(.closed, wasSent: true))
+    }
+
+    /// Asks the server to stop what is running, and goes on waiting for its answer. The connection takes nothing new afterwards: a cancel that comes late
+    /// would hit the wrong statement. Confined.
+    package func cancelIfRunning() {
+        guard case .running = state else { return }
+        isSpent = true
+        cancelHandle.cancel()
     }
 
     /// Closes the session if it is waiting for an answer: whoever waits is told that none came. Confined.

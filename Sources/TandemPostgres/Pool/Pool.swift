@@ -137,7 +137,7 @@ package final class Pool: @unchecked Sendable {
     /// Gives a connection back. It is kept only if it is idle and outside a transaction. Confined.
     package func release(_ connection: Connection) {
         guard !connection.isClosed else { return }
-        guard !isClosed, connection.transactionStatus == .idle || !connection.isIdle else { return connection.close() }
+        guard !isClosed, !connection.isSpent, connection.transactionStatus == .idle || !connection.isIdle else { return connection.close() }
         if connection.isDirty {
             connection.submit(reset, deadline: .now + Self.patience) { [weak self, weak connection] reply in
                 guard let connection else { return }

@@ -220,18 +220,24 @@ struct Commit {
 
     /// The answers to what was sent.
     ///
-    /// A cancelled caller does not wait for user statements that travel with a vote or the decision, which may stand behind somebody's lock: their
-    /// connections are closed, nobody at the server is cancelled (A3), and the answer is unknown. A vote that is unknown ends in a rollback; after
-    /// an unknown decision the register is asked, where the tombstone wins unless the COMMIT has begun.
+    /// A cancelled caller does not wait for user statements that travel with a vote or the decision, which may stand behind somebody's lock.
+    ///
+    /// A vote is cancelled at the server: whatever becomes of it, the transaction ends rolled back, since the decision will not be sent. An error is
+    /// a "no"; without an answer its connection is closed, and a branch that prepared itself all the same is recovery's (R15). A decision is never
+    /// cancelled (A3): its connection is closed and the register is asked, where the tombstone wins unless the COMMIT has begun.
     private func landing(of flight: Connection.Flight, _ calls: [Call]) async -> [Result<BatchReply, ConnectionFailure>] {
         let open = calls.filter { $0.deferred > 0 }
         if open.isEmpty { return await flight.answers() }
         let reactor = lane.reactor
-        let connections = open.map(\.connection)
+        let voters = open.filter { $0.meaning == .vote }.map(\.connection), others = open.filter { $0.meaning != .vote }.map(\.connection)
         return await withTaskCancellationHandler {
             await flight.answers()
         } onCancel: {
-            reactor.execute { connections.forEach { $0.closeIfRunning() } }
+            reactor.execute {
+                voters.forEach { $0.cancelIfRunning() }
+                others.forEach { $0.closeIfRunning() }
+                reactor.schedule(at: .now + Self.patience) { voters.forEach { $0.closeIfRunning() } }
+            }
         }
     }
 

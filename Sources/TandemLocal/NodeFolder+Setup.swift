@@ -43,6 +43,8 @@ extension NodeFolder {
         try await run(setup.account.prefix + [setup.binaries.initdb, "--sync-only", "--pgdata=\(data)"], "initdb --sync-only")
     }
 
+    /// The role bears the name of Tandem's schema, and PostgreSQL puts new tables into the schema of one's own name first.
+    ///
     /// Single-user mode with -j ends a statement at a semicolon followed by an empty line.
     private static func statements(_ setup: NodeSetup) -> String {
         let name = "\"\(setup.database)\""
@@ -52,6 +54,8 @@ extension NodeFolder {
             CREATE ROLE \(name) LOGIN PASSWORD '\(setup.password)' IN ROLE pg_read_all_stats, pg_signal_backend;
 
             CREATE DATABASE \(name) OWNER \(name);
+
+            ALTER ROLE \(name) SET search_path = public;
 
 
             """

@@ -112,7 +112,19 @@ extension CrashTests {
 
         /// Recovers as another process would, and checks what must hold.
         private func look(_ test: TestCluster, _ movement: [NodeName: Int], account: Int, isAcknowledged: Bool, mayHaveMoved: Bool) async throws {
-            // A statement that the killed process had sent may still be under way.
+            // A statement that the killed process had sent may still be under way, and a PREPARE among them would be found by the next pass only.
+            try await wait(for: "the end of what the killed process had sent") {
+                for node in test.configuration.nodes {
+                    let busy = try await test.value(
+                        node.name,
+                        """
+                        SELECT count(*)::text FROM pg_stat_activity
+                        WHERE datname = current_database() AND backend_type = 'client backend' AND state <> 'idle' AND pid <> pg_backend_pid()
+                        """)
+                    guard busy == "0" else { return false }
+                }
+                return true
+            }
             try await wait(for: "recovery") {
                 _ = await test.cluster.recover(grace: .zero)
                 return try await test.prepared().isEmpty

@@ -502,7 +502,8 @@ struct Commit {
         case .commitPrepared(let node), .rollbackPrepared(let node):
             // The branch's own connection is gone. The node may well be there: one attempt on the connection that looks after transactions.
             guard let session = branch(at: node), let segments = finishing(node, isCommitted) else { return .finished(node, .unknown) }
-            guard let reply = try? await cluster.runControlToTheEnd(session.name, Batch(segments: segments, interruption: .abandon), within: Self.patience) else {
+            guard let reply = try? await cluster.runControlToTheEnd(session.name, Batch(segments: segments, interruption: .abandon), within: Self.patience)
+            else {
                 return .finished(node, .unknown)
             }
             return .finished(node, Self.finish(from: .success(reply)))

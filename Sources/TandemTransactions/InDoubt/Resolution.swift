@@ -15,6 +15,7 @@ struct Resolution {
         guard !reason.allSatisfy(\.isWhitespace) else {
             throw TandemError(.configurationInvalid, "a reason is needed: it is recorded beside what was done", nextStep: "say why")
         }
+        guard !reason.utf8.contains(0) else { throw TandemError(.encodingFailed, "the reason holds the character U+0000", nextStep: "leave it out") }
         guard !TransactionRuntime.of(cluster).isLive(transaction) else {
             throw TandemError(
                 .refusedBySafetyRule, "this process is running the transaction right now", isRetrySafe: true,

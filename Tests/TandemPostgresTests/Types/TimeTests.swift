@@ -123,8 +123,7 @@ struct TimeTests {
         #expect(try decode(hex: "7fffffffffffffff7fffffff7fffffff", .interval, as: PostgresInterval.self) == .infinity)
         #expect(try decode("-infinity", .interval, as: PostgresInterval.self) == .negativeInfinity)
         #expect(encoded(PostgresInterval(months: -1, days: 2, microseconds: 3)) == "-1 mons 2 days 3 us")
-        for text in ["", "1", "1 week", "P", "PT", "P1", "P1H", "1 day ", "00:60:00", "999999999999 days", "99999999999999999999999999 us"]
-        {
+        for text in ["", "1", "1 week", "P", "PT", "P1", "P1H", "1 day ", "00:60:00", "999999999999 days", "99999999999999999999999999 us"] {
             #expect(reason(PostgresInterval.self, text, .interval) == .malformed, "\(text)")
         }
     }

@@ -44,6 +44,8 @@ public final class Cluster: Sendable {
                     .configurationInvalid, "the connection string cannot be read", node: node.name,
                     nextStep: "write it as `host=... dbname=... user=...` or `postgresql://user@host/database`")
             }
+            // A name that cannot be quoted would leave prepared transactions to another role than the one that was asked for.
+            if let role = node.role { _ = try quoteIdentifier(role) }
             nodes[node.name] = NodeRuntime(node, cluster: configuration.name)
         }
         self.nodes = nodes

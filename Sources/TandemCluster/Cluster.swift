@@ -44,9 +44,7 @@ public final class Cluster: Sendable {
                     .configurationInvalid, "the connection string cannot be read", node: node.name,
                     nextStep: "write it as `host=... dbname=... user=...` or `postgresql://user@host/database`")
             }
-            // A name that cannot be quoted would leave prepared transactions to another role than the one that was asked for.
-            if let role = node.role { _ = try quoteIdentifier(role) }
-            nodes[node.name] = NodeRuntime(node, cluster: configuration.name)
+            nodes[node.name] = try NodeRuntime(node, cluster: configuration.name)
         }
         self.nodes = nodes
         // A lane without a connection to some node could run nothing: no more lanes than the smallest pool has connections.

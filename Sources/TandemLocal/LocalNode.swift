@@ -29,7 +29,7 @@ public struct LocalNode: Sendable, CustomStringConvertible {
         Self.conninfo(host: "127.0.0.1", port: port, database: database, user: user, passfile: passfile)
     }
 
-    /// The same through the Unix socket, which costs both sides about half of what loopback does.
+    /// The same through the Unix socket.
     public var socketConninfo: String {
         Self.conninfo(host: socketDirectory, port: port, database: database, user: user, passfile: passfile)
     }

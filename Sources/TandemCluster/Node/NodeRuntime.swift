@@ -11,19 +11,35 @@ package final class NodeRuntime: Sendable {
     package let configuration: NodeConfiguration
     let cluster: ClusterName
     let connector: Connector
+    /// The role that owns prepared transactions, ready to stand in a statement; `nil` where the session's own does.
+    package let quotedRole: String?
     private let state = Locked(State())
 
-    init(_ configuration: NodeConfiguration, cluster: ClusterName) {
+    /// A role's name that cannot be quoted is refused: prepared transactions would belong to another role than the one that was asked for.
+    init(_ configuration: NodeConfiguration, cluster: ClusterName) throws {
         self.configuration = configuration
         self.cluster = cluster
+        quotedRole = try configuration.role.map { try quoteIdentifier($0) }
         connector = Connector(configuration.connectionParameters, node: configuration.name)
     }
 
     package var name: NodeName { configuration.name }
+
+    /// Segments outside a block, said as the role that owns prepared transactions: what it prepared, only it may finish.
+    package func asOwner(_ segments: [[Statement]]) -> [[Statement]] {
+        guard let quotedRole else { return segments }
+        return [[Statement("SET ROLE \(quotedRole)")]] + segments + [[Statement("RESET ROLE")]]
+    }
+
     /// Who the node said it is on its last new connection; `nil` before the first.
     package var identity: NodeIdentity? { state.withLock { $0.identity } }
     /// The highest timeline on which the node was seen (A13).
     package var highestTimeline: UInt32 { state.withLock { $0.highestTimeline } }
+
+    /// The answers to the segments that were handed to ``asOwner(_:)``.
+    package func answersAsOwner(_ reply: BatchReply) -> ArraySlice<SegmentReply> {
+        quotedRole == nil ? reply.segments[...] : reply.segments.dropFirst().dropLast()
+    }
 
     /// What a session starts with, beyond its start-up options: a level that the server sets higher than `on` stays.
     static let setUp = Statement(

@@ -30,7 +30,6 @@ struct Commit {
     private var isCancelled = false
     private var questions = 0
     private var isCommitted = false
-    private var isInDoubt = false
     /// Whether phase two was handed over to whoever reads the answers later.
     private var isDetached = false
 
@@ -254,8 +253,7 @@ struct Commit {
     private mutating func conclude(_ conclusion: CommitMachine.Conclusion) {
         switch conclusion {
         case .committed: isCommitted = true
-        case .rolledBack, .applied: break
-        case .inDoubt: isInDoubt = true
+        case .rolledBack, .inDoubt, .applied: break
         case .lost(let node), .mixed(let node):
             // R16: never silent. The caller's transaction is committed; that a branch of it is gone is for whoever looks after the nodes.
             cluster.configuration.logger.critical(
@@ -331,7 +329,7 @@ struct Commit {
         session.noteTraces(of: deferred, on: connection)
         var statements = opening + deferred
         if session.mayDefer { statements.append(Register.immediateConstraints) }
-        if let role = session.node.configuration.role, let quoted = try? quoteIdentifier(role) { statements.append(Statement("SET LOCAL ROLE \(quoted)")) }
+        if let role = session.node.quotedRole { statements.append(Statement("SET LOCAL ROLE \(role)")) }
         statements.append(Register.row(transaction, node: node, members: members, coordinator: cluster.coordinator))
         statements += closing
         calls.append(
@@ -356,8 +354,7 @@ struct Commit {
     private func finishing(_ node: NodeID, _ isCommit: Bool) -> [[Statement]]? {
         guard let session = branch(at: node), let gid = gid(at: node) else { return nil }
         let statement = isCommit ? Register.commitPrepared(gid) : Register.rollbackPrepared(gid)
-        guard let role = session.node.configuration.role, let quoted = try? quoteIdentifier(role) else { return [[statement]] }
-        return [[Statement("SET ROLE \(quoted)")], [statement], [Statement("RESET ROLE")]]
+        return session.node.asOwner([[statement]])
     }
 
     // MARK: Answers
@@ -486,8 +483,7 @@ struct Commit {
             guard let session = branch(at: node), ContinuousClock.now < max(deadline, questionsEnd) else { return .giveUp }
             // To its end also where the caller has been cancelled: what it is told depends on the answer.
             if questions > 0 {
-                let pause = Self.backoff.delay(attempt: questions, random: .random(in: 0..<1))
-                _ = await Task { try? await Task.sleep(for: pause) }.value
+                await pause(Self.backoff.delay(attempt: questions, random: .random(in: 0..<1)))
             }
             questions += 1
             if questions > Self.mostQuestions { return .giveUp }

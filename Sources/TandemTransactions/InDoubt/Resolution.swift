@@ -77,11 +77,10 @@ struct Resolution {
     }
 
     private func finish(_ gid: GID, on node: NodeName) async throws {
-        var wire = [[wish == .committed ? Register.commitPrepared(gid) : Register.rollbackPrepared(gid)]]
-        let role = cluster.nodes[node]?.configuration.role
-        if let role { wire = [[Statement("SET ROLE \(try quoteIdentifier(role))")]] + wire + [[Statement("RESET ROLE")]] }
+        let owner = try cluster.node(node)
+        let wire = owner.asOwner([[wish == .committed ? Register.commitPrepared(gid) : Register.rollbackPrepared(gid)]])
         let reply = try await cluster.runControl(node, Batch(segments: wire, interruption: .abandon), within: Self.patience)
-        let answer = reply.segments[role == nil ? 0 : 1]
+        guard let answer = owner.answersAsOwner(reply).first else { throw TandemError(.protocolViolation, "the server sent no answer", node: node) }
         switch Commit.finish(from: answer) {
         // Missing: somebody else finished it first; the description that follows says how.
         case .done, .missing: return

@@ -193,18 +193,17 @@ struct RecoveryPass {
         }
         let places = byNode
         let answers = await onEachNode(Array(byNode.keys)) { node in
-            let role = asOwner ? cluster.nodes[node]?.configuration.role : nil
+            // COMMIT PREPARED must be said as the role that prepared; the settings that a role brings do not matter here.
+            let owner = asOwner ? cluster.nodes[node] : nil
             var replies: [(Int, SegmentReply)] = []
             var rest = (places[node] ?? [])[...]
             while !rest.isEmpty {
                 let window = rest.prefix(Self.window)
                 rest = rest.dropFirst(Self.window)
-                var wire = window.flatMap { isTransaction ? [segments[$0], [Register.rollback]] : [segments[$0]] }
-                // COMMIT PREPARED must be said as the role that prepared; the settings that a role brings do not matter here.
-                if let role { wire = [[Statement("SET ROLE \(try quoteIdentifier(role))")]] + wire + [[Statement("RESET ROLE")]] }
+                let wire = window.flatMap { isTransaction ? [segments[$0], [Register.rollback]] : [segments[$0]] }
                 let limit = isTransaction ? Self.patience + Self.verdictLimit * window.count : Self.patience
-                let answer = try await cluster.runControl(node, Batch(segments: wire, interruption: interruption), within: limit)
-                let own = role == nil ? answer.segments[...] : answer.segments.dropFirst().dropLast()
+                let answer = try await cluster.runControl(node, Batch(segments: owner?.asOwner(wire) ?? wire, interruption: interruption), within: limit)
+                let own = owner?.answersAsOwner(answer) ?? answer.segments[...]
                 let width = isTransaction ? 2 : 1
                 for (place, index) in window.enumerated() { replies.append((index, own[own.startIndex + place * width])) }
                 await afterEachWindow()

@@ -86,8 +86,7 @@ package struct RecoveryBench: Sendable {
         let update = Statement(
             "UPDATE tandem_bench_account SET balance = balance + $1 WHERE id = $2", parameters: ParameterBuffer(texts: ["0", String(number + 1)]))
         let statements = [
-            Register.begin, Register.mark(transaction, statementTimeout: .seconds(30)), update,
-            Register.row(transaction, node: node, members: members, coordinator: "bench"), closing,
+            Register.begin, update, try RowStatement(node: node, coordinator: "bench").insert(transaction, members: members, isMarked: false), closing,
         ]
         if let error = try await connection.run(Batch(statements), deadline: .now + Self.patience).only.error { throw error }
     }

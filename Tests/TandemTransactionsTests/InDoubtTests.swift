@@ -141,13 +141,42 @@ struct InDoubtTests {
             let old = TransactionID.make(milliseconds: TransactionID.fresh().milliseconds - 120_000, random: (3, 4))
             let pool = try #require(bench.cluster.lanes.first?.pools["n3"])
             let session = try await pool.lease(deadline: .now + .seconds(30))
-            _ = try await session.run(Batch([Statement("BEGIN"), Register.mark(old, statementTimeout: .seconds(10))]))
+            _ = try await session.run(Batch([Statement("BEGIN"), Register.mark(old)]))
             #expect(try await bench.cluster.outcome(of: old, within: .zero) == .inDoubt)
             #expect(try await bench.cluster.describe(old).branches.map(\.state) == ["unknown"])
             _ = try await session.run(Batch([Register.rollback]))
             #expect(try await bench.cluster.outcome(of: old, within: .zero) == .rolledBack)
             pool.reactor.execute { pool.release(session) }
         }
+    }
+
+    @Test("while a session is in a transaction that it does not name, missing rows prove nothing; when it has ended they do")
+    func unnamed() async throws {
+        try await withBench { bench in
+            let old = TransactionID.make(milliseconds: TransactionID.fresh().milliseconds - 120_000, random: (5, 6))
+            let pool = try #require(bench.cluster.lanes.first?.pools["n3"])
+            let session = try await pool.lease(deadline: .now + .seconds(30))
+            _ = try await session.run(Batch([Register.begin, Statement("SELECT 1")]))
+            #expect(try await bench.cluster.outcome(of: old, within: .zero) == .inDoubt)
+            _ = try await session.run(Batch([Register.rollback]))
+            #expect(try await bench.cluster.outcome(of: old, within: .zero) == .rolledBack)
+            pool.reactor.execute { pool.release(session) }
+        }
+    }
+
+    @Test("sessions that come after the first look do not count, or a busy node would never answer")
+    func laterSessions() {
+        let one = UnnamedSession(node: "n1", virtualTransaction: "3/7"), two = UnnamedSession(node: "n1", virtualTransaction: "4/1")
+        var watch = UnnamedSession.Watch()
+        watch.look([one])
+        #expect(watch.mayBeOpen)
+        watch.look([one, two])
+        #expect(watch.mayBeOpen)
+        watch.look([two])
+        #expect(!watch.mayBeOpen)
+        // Once they have ended nobody can come back.
+        watch.look([one])
+        #expect(!watch.mayBeOpen)
     }
 
     @Test(
@@ -211,14 +240,14 @@ private struct Bench: Sendable {
         let transaction = TransactionID.fresh()
         let members = [try await id(of: node), try await id(of: commitPoint)]
         let gid = GID(cluster: cluster.configuration.name, transaction: transaction, node: members[0], commitPoint: members[1])
-        try await run(branch(transaction, members[0], members) + [Register.prepare(gid)], on: node, expecting: "PREPARE TRANSACTION")
+        try await run(try branch(transaction, members[0], members) + [Register.prepare(gid)], on: node, expecting: "PREPARE TRANSACTION")
         return transaction
     }
 
     /// Commits the commit point's branch.
     func decide(_ transaction: TransactionID, on node: NodeName) async throws {
         let id = try await id(of: node)
-        try await run(branch(transaction, id, [id]) + [Register.commit], on: node, expecting: "COMMIT")
+        try await run(try branch(transaction, id, [id]) + [Register.commit], on: node, expecting: "COMMIT")
     }
 
     /// Writes the tombstone, as recovery of another process would.
@@ -226,10 +255,10 @@ private struct Bench: Sendable {
         try await run(Register.verdict(transaction, node: try await id(of: node), coordinator: "test"), on: node, expecting: "COMMIT")
     }
 
-    private func branch(_ transaction: TransactionID, _ node: NodeID, _ members: [NodeID]) -> [Statement] {
+    private func branch(_ transaction: TransactionID, _ node: NodeID, _ members: [NodeID]) throws -> [Statement] {
         [
-            Statement("BEGIN"), Register.mark(transaction, statementTimeout: .seconds(10)), Statement("INSERT INTO work VALUES (1)"),
-            Register.row(transaction, node: node, members: members, coordinator: cluster.coordinator),
+            Statement("BEGIN"), Register.mark(transaction), Statement("INSERT INTO work VALUES (1)"),
+            try RowStatement(node: node, coordinator: cluster.coordinator).insert(transaction, members: members, isMarked: true),
         ]
     }
 

@@ -72,6 +72,69 @@ struct RequestTests {
         }
     }
 
+    @Test(
+        "no statement that travels with its vote or decision ends the transaction, whatever stands before or inside it",
+        arguments: [
+            ";COMMIT", "/* a /* b */ c */ COMMIT", "-- data\nCOMMIT", "(COMMIT)", "SELECT 1; COMMIT", "UPDATE account SET balance = 0; COMMIT; BEGIN",
+            "WITH a AS (SELECT 1) COMMIT", "COMMIT AND CHAIN", "ROLLBACK", "SELECT end_it()", "SELECT end_it() FROM account; --", "CALL end_all()",
+            "PREPARE x AS SELECT 1; COMMIT",
+        ], ["n1", "n2"])
+    func endsTransaction(text: String, node: String) async throws {
+        try await withCluster { test in
+            for node in ["n1", "n2"] as [NodeName] {
+                _ = try await test.cluster.run(
+                    TransactionRequest([
+                        .init(node, "CREATE PROCEDURE end_all() LANGUAGE plpgsql AS $$ BEGIN COMMIT; END $$"),
+                        .init(node, "CREATE FUNCTION end_it() RETURNS int LANGUAGE plpgsql AS $$ BEGIN CALL end_all(); RETURN 1; END $$"),
+                    ]))
+            }
+            let last = SQL(text, parameters: [])
+            let operations = (["n1", "n2"] as [NodeName]).flatMap { each -> [TransactionRequest.Operation] in
+                [.init(each, "UPDATE account SET balance = 0 WHERE id = 1")] + (each.rawValue == node ? [.init(each, last)] : [])
+            }
+            let error = await refusal { try await test.cluster.run(TransactionRequest(operations)) }
+            #expect(error != nil && (error?.effect == .rolledBack || error?.effect == TandemError.Effect.none))
+            try await test.expectUntouched()
+        }
+    }
+
+    @Test("a function that turns durability off inside a branch of one message does not make its commit asynchronous")
+    func durability() async throws {
+        try await withCluster { test in
+            for node in ["n1", "n2"] as [NodeName] {
+                _ = try await test.cluster.run(
+                    TransactionRequest([
+                        .init(
+                            node,
+                            """
+                            CREATE FUNCTION careless() RETURNS int LANGUAGE plpgsql AS
+                            $$ BEGIN PERFORM pg_catalog.set_config('synchronous_' || 'commit', 'off', true); RETURN 1; END $$
+                            """),
+                        // Runs at the commit or the PREPARE, after the row.
+                        .init(node, "CREATE TABLE seen (level text)"),
+                        .init(
+                            node,
+                            """
+                            CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS
+                            $$ BEGIN INSERT INTO seen VALUES (pg_catalog.current_setting('synchronous_commit')); RETURN NULL; END $$
+                            """),
+                        .init(
+                            node, "CREATE CONSTRAINT TRIGGER look AFTER INSERT ON tandem.branch DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION look()"),
+                    ]))
+            }
+            _ = try await test.cluster.run(
+                TransactionRequest([
+                    .init("n1", "UPDATE account SET balance = balance - careless() WHERE id = 1"),
+                    .init("n2", "UPDATE account SET balance = balance + careless() WHERE id = 1"),
+                ]))
+            try await wait(for: "phase two") { try await test.prepared().isEmpty }
+            for node in ["n1", "n2"] as [NodeName] {
+                let seen = try await test.cluster.run(TransactionRequest([.init(node, "SELECT DISTINCT level FROM seen")])).value[0].values
+                #expect(seen == [["on"]])
+            }
+        }
+    }
+
     @Test("one node is one plain commit")
     func single() async throws {
         try await withCluster { test in

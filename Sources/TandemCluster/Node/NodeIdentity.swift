@@ -21,6 +21,8 @@ package final class NodeIdentity: Sendable {
     package let serverVersion: Int
     /// Whether a constraint or trigger of the database may be deferred to the end of a transaction.
     package let hasDeferrable: Bool
+    /// Whether the server has synchronous standbys, for which its commits wait.
+    package let waitsForStandby: Bool
 
     /// One round trip, answered by any role.
     static let statement = Statement(
@@ -33,7 +35,8 @@ package final class NodeIdentity: Sendable {
                CASE WHEN pg_catalog.pg_is_in_recovery() THEN NULL
                     ELSE pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8) END,
                pg_catalog.current_setting('max_prepared_transactions'), pg_catalog.current_setting('server_version_num'),
-               EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable) OR EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE condeferrable)
+               EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable) OR EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE condeferrable),
+               pg_catalog.current_setting('synchronous_standby_names') OPERATOR(pg_catalog.<>) ''
         FROM tandem.node n
         """, isPrepared: false)
 
@@ -56,6 +59,7 @@ package final class NodeIdentity: Sendable {
         maximumPrepared = result.text(0, 10).flatMap { Int($0) } ?? 0
         serverVersion = result.text(0, 11).flatMap { Int($0) } ?? 0
         hasDeferrable = result.text(0, 12) != "f"
+        waitsForStandby = result.text(0, 13) != "f"
     }
 
     /// Why this database is not the node that the configuration means; `nil` when it is.

@@ -6,6 +6,8 @@ package final class NodeRuntime: Sendable {
     private struct State {
         var identity: NodeIdentity?
         var highestTimeline: UInt32 = 0
+        /// Whether some connection has seen that the node has synchronous standbys.
+        var waitsForStandby = false
     }
 
     package let configuration: NodeConfiguration
@@ -25,21 +27,27 @@ package final class NodeRuntime: Sendable {
 
     package var name: NodeName { configuration.name }
 
-    /// Segments outside a block, said as the role that owns prepared transactions: what it prepared, only it may finish.
-    package func asOwner(_ segments: [[Statement]]) -> [[Statement]] {
-        guard let quotedRole else { return segments }
-        return [[Statement("SET ROLE \(quotedRole)")]] + segments + [[Statement("RESET ROLE")]]
+    /// Segments that finish prepared branches, with what must hold around them.
+    ///
+    /// They are said as the role that owns prepared transactions: what it prepared, only it may finish. And where the node waits for a standby, COMMIT
+    /// PREPARED runs without the statement's timeout, which would cut that wait short (A3).
+    package func finishing(_ segments: [[Statement]]) -> FinishingMessage {
+        var before: [Statement] = [], after: [Statement] = []
+        if state.withLock({ $0.waitsForStandby }) {
+            before.append(Statement("SET statement_timeout = 0"))
+            after.append(Statement("RESET statement_timeout"))
+        }
+        if let quotedRole {
+            before.append(Statement("SET ROLE \(quotedRole)"))
+            after.append(Statement("RESET ROLE"))
+        }
+        return FinishingMessage(segments, before: before, after: after)
     }
 
     /// Who the node said it is on its last new connection; `nil` before the first.
     package var identity: NodeIdentity? { state.withLock { $0.identity } }
     /// The highest timeline on which the node was seen (A13).
     package var highestTimeline: UInt32 { state.withLock { $0.highestTimeline } }
-
-    /// The answers to the segments that were handed to ``asOwner(_:)``.
-    package func answersAsOwner(_ reply: BatchReply) -> ArraySlice<SegmentReply> {
-        quotedRole == nil ? reply.segments[...] : reply.segments.dropFirst().dropLast()
-    }
 
     /// What a session starts with, beyond its start-up options: a level that the server sets higher than `on` stays.
     static let setUp = Statement(
@@ -50,11 +58,6 @@ package final class NodeRuntime: Sendable {
 
     /// What gives a session its first state back after user SQL that may have changed it. DISCARD ALL stands alone: it cannot run in a block.
     static let reset = Batch(segments: [[Statement("DISCARD ALL", isPrepared: false)], [setUp]])
-
-    /// What must hold for a session before a vote's follow-up is sent on it, when user SQL may have changed it (A2, A3).
-    package static let restoreDurability = [
-        setUp, Statement("SELECT pg_catalog.set_config('client_min_messages', 'notice', false), pg_catalog.set_config('statement_timeout', '0', false)"),
-    ]
 
     /// Checks a new connection: the session's settings, then the node's identity (R3).
     func prepare(_ connection: Connection, _ done: @escaping (Result<Void, TandemError>) -> Void) {
@@ -76,6 +79,7 @@ package final class NodeRuntime: Sendable {
         guard let result = reply.only.results.last, let identity = NodeIdentity(result) else { return .failure(notInitialised) }
         let highest = state.withLock { state in
             state.highestTimeline = max(state.highestTimeline, identity.timeline)
+            state.waitsForStandby = state.waitsForStandby || identity.waitsForStandby
             return state.highestTimeline
         }
         if let mismatch = identity.mismatch(with: name, of: cluster, highestTimeline: highest) { return .failure(mismatch) }
@@ -92,7 +96,8 @@ package final class NodeRuntime: Sendable {
 extension NodeConfiguration {
     package var connectionParameters: ConnectionParameters {
         var parameters = ConnectionParameters(conninfo: conninfo, password: password?.value, connectTimeout: connectTimeout)
-        for (setting, time) in [("lock_timeout", lockTimeout), ("idle_in_transaction_session_timeout", idleInTransactionTimeout)] {
+        let times = [("lock_timeout", lockTimeout), ("statement_timeout", statementTimeout), ("idle_in_transaction_session_timeout", idleInTransactionTimeout)]
+        for (setting, time) in times {
             parameters.settings.removeAll { $0.name == setting }
             parameters.settings.append((setting, String(time.wholeMilliseconds)))
         }

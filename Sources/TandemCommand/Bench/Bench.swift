@@ -31,6 +31,9 @@ struct Bench: AsyncParsableCommand {
         @Option(help: "Nodes, where it starts its own.")
         var nodes = 3
 
+        @Option(name: .customLong("line"), help: "Only this line; may be given again. Ratios need both of their lines.")
+        var lines: [CommitBench.Line] = []
+
         func validate() throws {
             guard (1...1000).contains(clients) else { throw ValidationError("--clients takes a number from 1 to 1000.") }
             guard (1...3600).contains(seconds) else { throw ValidationError("--seconds takes a number from 1 to 3600.") }
@@ -41,6 +44,7 @@ struct Bench: AsyncParsableCommand {
             var options = CommitBench.Options()
             options.clients = clients
             options.seconds = Double(seconds)
+            if !lines.isEmpty { options.lines = CommitBench.Line.allCases.filter(lines.contains) }
             let chosen = options
             let isJSON = global.format == .json
             let result = try await BenchNodes.with(global, count: nodes) { configuration, pgbench in
@@ -104,6 +108,8 @@ struct Bench: AsyncParsableCommand {
         }
     }
 }
+
+extension CommitBench.Line: ExpressibleByArgument {}
 
 /// The nodes that a benchmark runs on: the configuration's, or local ones that end with it.
 enum BenchNodes {

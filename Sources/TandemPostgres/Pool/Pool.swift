@@ -85,6 +85,12 @@ package final class Pool: @unchecked Sendable {
         }
     }
 
+    /// Whether a lease would be granted at once. Confined.
+    package var isReady: Bool { waiters.isEmpty && idle.contains { !$0.isClosed } }
+
+    /// Leases an idle connection if there is one, whoever waits in line and whether or not the task is cancelled: for what has to be sent. Confined.
+    package func takeIdle() -> Connection? { isClosed ? nil : popIdle() }
+
     /// The idle connection that was used last: the one whose server process has the warmest caches.
     private func popIdle() -> Connection? {
         while let connection = idle.popLast() {

@@ -13,6 +13,11 @@ extension [UInt8] {
         self[start...].reverse()
     }
 
+    /// Appends the bytes of an integer, the most significant first, as the binary forms of the server have them.
+    mutating func appendBigEndian(_ value: some FixedWidthInteger) {
+        Swift.withUnsafeBytes(of: value.bigEndian) { append(contentsOf: $0) }
+    }
+
     /// Appends two lower-case hexadecimal digits for each byte.
     mutating func appendHex(_ bytes: UnsafeRawBufferPointer) {
         reserveCapacity(count + bytes.count * 2)

@@ -184,7 +184,7 @@ struct Commit {
             var questions: [CommitMachine.Action] = []
             for action in actions {
                 switch action {
-                case .prepare(let node): prepare(node, &calls, &events)
+                case .prepare(let node): await prepare(node, &calls, &events)
                 case .decide(let node): await decide(node, &calls, &events)
                 case .commitReader(let node):
                     add(.reader, node, Batch([Register.commit], interruption: .abandon), to: &calls) { events.append(.readerCommitted(node, false)) }
@@ -267,9 +267,9 @@ struct Commit {
 
     // MARK: Votes and the decision
 
-    private mutating func prepare(_ node: NodeID, _ calls: inout [Call], _ events: inout [CommitMachine.Event]) {
+    private mutating func prepare(_ node: NodeID, _ calls: inout [Call], _ events: inout [CommitMachine.Event]) async {
         guard let session = branch(at: node), let gid = gid(at: node) else { return }
-        guard add(node, session, closing: [Register.prepare(gid)], .vote, &calls) else {
+        guard await add(node, session, closing: Register.prepare(gid), .vote, &calls) else {
             note(TandemError(.connectionLost, "the branch's connection was lost before its vote", effect: .rolledBack, isRetrySafe: true, node: session.name))
             givePermit(node)
             return events.append(.vote(node, .no))
@@ -290,7 +290,7 @@ struct Commit {
         let identity = session.identity
         let isLeftBehind = (identity?.timeline ?? 0) < session.node.highestTimeline
         guard ContinuousClock.now < deadline, !Task.isCancelled, !isLeftBehind,
-            add(node, session, closing: [Register.commit], .decision, &calls)
+            await add(node, session, closing: Register.commit, .decision, &calls)
         else {
             isCancelled = Task.isCancelled
             if isLeftBehind {
@@ -317,21 +317,27 @@ struct Commit {
     }
 
     /// The message that carries what was deferred, the row, and PREPARE or COMMIT (A7, B3).
-    private func add(_ node: NodeID, _ session: BranchSession, closing: [Statement], _ meaning: Call.Meaning, _ calls: inout [Call]) -> Bool {
-        guard let connection = session.connection, !connection.isClosed else { return false }
-        let (deferred, opening): ([Statement], [Statement]) = session.state.withLock { state in
-            defer {
-                state.deferred = []
-                state.hasBegun = true
-            }
-            return (state.deferred, state.hasBegun ? [] : session.opening)
+    private mutating func add(
+        _ node: NodeID, _ session: BranchSession, closing: Statement, _ meaning: Call.Meaning, _ calls: inout [Call]
+    ) async -> Bool {
+        let connection: Connection, row: RowStatement
+        do {
+            // Here a branch that is one message leases its connection. It waits for none: an admitted transaction has its places.
+            connection = try await session.open()
+            row = try runtime.row(of: node, cluster)
+        } catch {
+            if let error = error as? TandemError { note(error) } else { isCancelled = true }
+            return false
         }
+        if connection.isClosed { return false }
+        let (deferred, isFirst, isMarked) = session.takeDeferred()
+        let opening = isFirst ? session.opening(isMarked: isMarked) : []
         session.noteTraces(of: deferred, on: connection)
         var statements = opening + deferred
         if session.mayDefer { statements.append(Register.immediateConstraints) }
         if let role = session.node.quotedRole { statements.append(Statement("SET LOCAL ROLE \(role)")) }
-        statements.append(Register.row(transaction, node: node, members: members, coordinator: cluster.coordinator))
-        statements += closing
+        statements.append(row.insert(transaction, members: members, isMarked: isMarked))
+        statements.append(closing)
         calls.append(
             Call(
                 node: node, meaning: meaning, connection: connection, batch: Batch(statements, interruption: .abandon), opening: opening.count,
@@ -339,22 +345,17 @@ struct Commit {
         return true
     }
 
-    /// COMMIT PREPARED or ROLLBACK PREPARED on the branch's own connection, if that is still there.
-    private mutating func finish(_ node: NodeID, _ meaning: Call.Meaning, _ calls: inout [Call]) -> Bool {
-        guard let connection = branch(at: node)?.connection, !connection.isClosed, let segments = finishing(node, meaning == .commitPrepared) else {
-            return false
-        }
-        let all = (connection.isDirty ? [NodeRuntime.restoreDurability] : []) + segments
-        let batch = Batch(segments: all, interruption: .abandon)
+    /// COMMIT PREPARED or ROLLBACK PREPARED on any connection of the lane to the node: a prepared branch belongs to no session.
+    private func finish(_ node: NodeID, _ meaning: Call.Meaning, _ calls: inout [Call]) -> Bool {
+        guard let message = finishing(node, meaning == .commitPrepared), let connection = branch(at: node)?.reopen() else { return false }
+        let batch = Batch(segments: message.segments, interruption: .abandon)
         calls.append(Call(node: node, meaning: meaning, connection: connection, batch: batch, opening: 0, deferred: 0))
         return true
     }
 
-    /// The segments that finish a prepared branch, as the role that prepared it.
-    private func finishing(_ node: NodeID, _ isCommit: Bool) -> [[Statement]]? {
+    private func finishing(_ node: NodeID, _ isCommit: Bool) -> FinishingMessage? {
         guard let session = branch(at: node), let gid = gid(at: node) else { return nil }
-        let statement = isCommit ? Register.commitPrepared(gid) : Register.rollbackPrepared(gid)
-        return session.node.asOwner([[statement]])
+        return session.node.finishing([[isCommit ? Register.commitPrepared(gid) : Register.rollbackPrepared(gid)]])
     }
 
     // MARK: Answers
@@ -368,8 +369,13 @@ struct Commit {
         case .vote:
             let vote = judgeVote(call, answer)
             if vote == .no { givePermit(call.node) }
+            // Prepared, the branch has left its session, which somebody else can use while the decision is made.
+            if vote == .yes { branch(at: call.node)?.giveBack() }
             return .vote(call.node, vote)
-        case .decision: return .decision(judgeDecision(call, answer))
+        case .decision:
+            let decision = judgeDecision(call, answer)
+            if decision == .committed { branch(at: call.node)?.giveBack() }
+            return .decision(decision)
         case .commitPrepared, .rollbackPrepared:
             let finish = Self.finish(from: answer)
             if finish == .done || finish == .missing { givePermit(call.node) }
@@ -497,8 +503,9 @@ struct Commit {
             return .verdict(verdict)
         case .commitPrepared(let node), .rollbackPrepared(let node):
             // The branch's own connection is gone. The node may well be there: one attempt on the connection that looks after transactions.
-            guard let session = branch(at: node), let segments = finishing(node, isCommitted) else { return .finished(node, .unknown) }
-            guard let reply = try? await cluster.runControlToTheEnd(session.name, Batch(segments: segments, interruption: .abandon), within: Self.patience)
+            guard let session = branch(at: node), let message = finishing(node, isCommitted) else { return .finished(node, .unknown) }
+            let batch = Batch(segments: message.segments, interruption: .abandon)
+            guard let reply = try? await cluster.runControlToTheEnd(session.name, batch, within: Self.patience)
             else {
                 return .finished(node, .unknown)
             }

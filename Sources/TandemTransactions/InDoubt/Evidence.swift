@@ -12,6 +12,8 @@ struct Evidence: Sendable {
         var prepared: PreparedBranch?
         /// A session of the node is in the transaction right now.
         var isOpen = false
+        /// Sessions of the node that are in some transaction and do not say in which: this one's, perhaps.
+        var unnamed: Set<UnnamedSession> = []
         var row = Row.absent
         var rowAge: Double?
         var coordinator: String?
@@ -48,6 +50,7 @@ struct Evidence: Sendable {
 
     var prepared: [PreparedBranch] { nodes.compactMap(\.prepared) }
     var isOpen: Bool { nodes.contains(where: \.isOpen) }
+    var unnamed: Set<UnnamedSession> { nodes.reduce(into: []) { $0.formUnion($1.unnamed) } }
     var failure: TandemError? { nodes.lazy.compactMap(\.failure).first }
     var isForgotten: Bool { nodes.contains { $0.row == .forgotten } }
     /// Whether some node knows the transaction.

@@ -14,23 +14,28 @@ struct OutcomeQuestion {
 
     func run() async throws -> Outcome {
         var attempt = 0
+        var unnamed = UnnamedSession.Watch()
+        let patience = ContinuousClock.now + Self.shortest
         while true {
             try Task.checkCancellation()
-            if let outcome = try await look() { return outcome }
-            guard ContinuousClock.now < deadline else { return .inDoubt }
+            if let outcome = try await look(&unnamed) { return outcome }
+            // Sessions come and go in milliseconds: that somebody has to look twice is no reason for "nobody knows".
+            let end = unnamed.mayBeOpen ? max(deadline, patience) : deadline
+            guard ContinuousClock.now < end else { return .inDoubt }
             attempt += 1
             let delay = Self.backoff.delay(attempt: attempt, random: .random(in: 0..<1))
-            try await Task.sleep(until: min(.now + delay, deadline))
+            try await Task.sleep(until: min(.now + delay, end))
         }
     }
 
     private var limit: Duration { min(Self.longest, max(Self.shortest, deadline - .now)) }
 
     /// One look at all nodes; `nil` while nobody can say.
-    private func look() async throws -> Outcome? {
+    private func look(_ unnamed: inout UnnamedSession.Watch) async throws -> Outcome? {
         let evidence = await Survey(cluster: cluster, limit: limit).evidence(of: transaction)
+        unnamed.look(evidence.unnamed)
         let isLive = TransactionRuntime.of(cluster).isLive(transaction)
-        switch try evidence.step(grace: cluster.configuration.recoveryGrace, isLive: isLive) {
+        switch try evidence.step(grace: cluster.configuration.recoveryGrace, isLive: isLive, mayBeOpen: unnamed.mayBeOpen) {
         case .wait: return nil
         case .answer(let outcome): return outcome
         case .ask(let node, let id):
@@ -55,7 +60,7 @@ extension Evidence {
         case ask(NodeName, NodeID)
     }
 
-    func step(grace: Duration, isLive: Bool) throws(TandemError) -> Step {
+    func step(grace: Duration, isLive: Bool, mayBeOpen: Bool) throws(TandemError) -> Step {
         if isContradictory { return .answer(.inDoubt) }
         // R13a: what is visible may not be durable yet. Where a row stands, the question finds it and writes none.
         if let node = work ?? tombstone { return id(of: node.name).map { .ask(node.name, $0) } ?? .wait }
@@ -72,6 +77,6 @@ extension Evidence {
                 .transactionForgotten, "the id is older than what the nodes remember", nextStep: "the data itself has to tell what happened"
             )
         }
-        return transaction.age >= grace ? .answer(.rolledBack) : .wait
+        return transaction.age >= grace && !mayBeOpen ? .answer(.rolledBack) : .wait
     }
 }

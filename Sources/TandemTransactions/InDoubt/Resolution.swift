@@ -78,9 +78,9 @@ struct Resolution {
 
     private func finish(_ gid: GID, on node: NodeName) async throws {
         let owner = try cluster.node(node)
-        let wire = owner.asOwner([[wish == .committed ? Register.commitPrepared(gid) : Register.rollbackPrepared(gid)]])
-        let reply = try await cluster.runControl(node, Batch(segments: wire, interruption: .abandon), within: Self.patience)
-        guard let answer = owner.answersAsOwner(reply).first else { throw TandemError(.protocolViolation, "the server sent no answer", node: node) }
+        let message = owner.finishing([[wish == .committed ? Register.commitPrepared(gid) : Register.rollbackPrepared(gid)]])
+        let reply = try await cluster.runControl(node, Batch(segments: message.segments, interruption: .abandon), within: Self.patience)
+        guard let answer = message.answers(in: reply).first else { throw TandemError(.protocolViolation, "the server sent no answer", node: node) }
         switch Commit.finish(from: answer) {
         // Missing: somebody else finished it first; the description that follows says how.
         case .done, .missing: return

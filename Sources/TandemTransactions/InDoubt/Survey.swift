@@ -15,6 +15,8 @@ struct Survey {
     private struct Listing: Sendable {
         var prepared: [PreparedBranch] = []
         var open: Set<TransactionID> = []
+        /// Sessions of Tandem in a transaction that they do not name.
+        var unnamed: Set<UnnamedSession> = []
         var members: [(id: NodeID, name: NodeName)] = []
     }
 
@@ -76,8 +78,12 @@ struct Survey {
             let results = try await ask(node, [[Self.open], [PreparedBranch.list(cluster.configuration.name)], [Self.members]])
             var listing = Listing()
             for row in 0..<results[0].rowCount {
-                let mark = results[0].text(row, 0) ?? ""
-                if let transaction = TransactionID(String(mark.dropFirst(Self.markPrefix.count))) { listing.open.insert(transaction) }
+                let name = results[0].text(row, 0) ?? ""
+                if let transaction = TransactionID(String(name.dropFirst(Register.markPrefix.count))) {
+                    listing.open.insert(transaction)
+                } else if let transaction = results[0].text(row, 1) {
+                    listing.unnamed.insert(UnnamedSession(node: node, virtualTransaction: transaction))
+                }
             }
             if let id = cluster.nodes[node]?.identity?.id {
                 listing.prepared = (0..<results[1].rowCount).compactMap { PreparedBranch(results[1], $0, node: node, id: id) }
@@ -103,6 +109,7 @@ struct Survey {
                 case (.success(let listing)?, .success(let rows)?):
                     said.prepared = listing.prepared.first { $0.gid.transaction == transaction }
                     said.isOpen = listing.open.contains(transaction)
+                    said.unnamed = listing.unnamed
                     if let entry = rows.entries[transaction] {
                         (said.row, said.rowAge, said.coordinator, said.members) = (entry.row, entry.age, entry.coordinator, entry.members)
                     } else if let forgotten = rows.forgotten, transaction <= forgotten {
@@ -184,15 +191,19 @@ struct Survey {
 
     // MARK: Statements
 
-    private static let markPrefix = "tandem:"
     /// How many rows of a node's register an unambiguous end of an id is looked for in.
     private static let recentRows = 100_000
 
-    /// Who is in a transaction of ours: the mark is set right after BEGIN, for the transaction only.
+    /// Who is in a transaction of ours: the mark is set right after BEGIN, for the transaction only. A branch that is one message has none: of
+    /// such a session only the server's own name of its transaction is known.
     private static let open = Statement(
         """
-        SELECT DISTINCT a.application_name FROM pg_catalog.pg_stat_activity a
-        WHERE a.datname = pg_catalog.current_database() AND pg_catalog.starts_with(a.application_name, 'tandem:')
+        SELECT DISTINCT a.application_name, l.virtualxid
+        FROM pg_catalog.pg_stat_activity a LEFT JOIN pg_catalog.pg_locks l
+          ON l.pid OPERATOR(pg_catalog.=) a.pid AND l.locktype OPERATOR(pg_catalog.=) 'virtualxid' AND l.granted
+        WHERE a.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() AND a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()
+          AND (pg_catalog.starts_with(a.application_name, 'tandem:')
+               OR a.application_name OPERATOR(pg_catalog.=) 'tandem' AND l.virtualxid IS NOT NULL)
         """)
 
     private static let members = Statement("SELECT m.node_id, m.name FROM tandem.member m")

@@ -173,7 +173,7 @@ struct RecoveryPass {
             let gid = work[index].branch.gid
             segments.append([work[index].action == .commitPrepared ? Register.commitPrepared(gid) : Register.rollbackPrepared(gid)])
         }
-        let replies = await send(segments, to: wanted.map { work[$0].branch.node }, interruption: .abandon, asOwner: true) {
+        let replies = await send(segments, to: wanted.map { work[$0].branch.node }, interruption: .abandon, isFinishing: true) {
             await Failpoints.pass(.recoveryAfterFinish)
         }
         for (index, reply) in zip(wanted, replies) { work[index].on(.finished(reply.map { Commit.finish(from: $0) } ?? .unknown)) }
@@ -184,7 +184,7 @@ struct RecoveryPass {
     /// A segment that is a transaction is followed by a ROLLBACK of its own: one that fails would otherwise leave its block open and take
     /// all those behind it with it, in each pass anew.
     private func send(
-        _ segments: [[Statement]], to nodes: [NodeName?], interruption: Batch.Interruption, asOwner: Bool = false, isTransaction: Bool = false,
+        _ segments: [[Statement]], to nodes: [NodeName?], interruption: Batch.Interruption, isFinishing: Bool = false, isTransaction: Bool = false,
         afterEachWindow: @escaping @Sendable () async -> Void = {}
     ) async -> [SegmentReply?] {
         var byNode: [NodeName: [Int]] = [:]
@@ -193,8 +193,7 @@ struct RecoveryPass {
         }
         let places = byNode
         let answers = await onEachNode(Array(byNode.keys)) { node in
-            // COMMIT PREPARED must be said as the role that prepared; the settings that a role brings do not matter here.
-            let owner = asOwner ? cluster.nodes[node] : nil
+            let finisher = isFinishing ? try cluster.node(node) : nil
             var replies: [(Int, SegmentReply)] = []
             var rest = (places[node] ?? [])[...]
             while !rest.isEmpty {
@@ -202,8 +201,9 @@ struct RecoveryPass {
                 rest = rest.dropFirst(Self.window)
                 let wire = window.flatMap { isTransaction ? [segments[$0], [Register.rollback]] : [segments[$0]] }
                 let limit = isTransaction ? Self.patience + Self.verdictLimit * window.count : Self.patience
-                let answer = try await cluster.runControl(node, Batch(segments: owner?.asOwner(wire) ?? wire, interruption: interruption), within: limit)
-                let own = owner?.answersAsOwner(answer) ?? answer.segments[...]
+                let message = finisher?.finishing(wire)
+                let answer = try await cluster.runControl(node, Batch(segments: message?.segments ?? wire, interruption: interruption), within: limit)
+                let own = message?.answers(in: answer) ?? answer.segments[...]
                 let width = isTransaction ? 2 : 1
                 for (place, index) in window.enumerated() { replies.append((index, own[own.startIndex + place * width])) }
                 await afterEachWindow()

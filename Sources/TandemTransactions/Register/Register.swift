@@ -7,7 +7,8 @@ package import TandemPostgres
 /// First writer wins, by the primary key: that is the whole register, and it needs no clock, no lease and no other server (R2).
 package enum Register {
     /// The application name that marks the sessions of a transaction, and proves that a session is still in it.
-    static func mark(_ transaction: TransactionID) -> String { "tandem:\(transaction)" }
+    static func mark(_ transaction: TransactionID) -> String { "\(markPrefix)\(transaction)" }
+    static let markPrefix = "tandem:"
 
     package static let begin = Statement("BEGIN")
 
@@ -15,45 +16,15 @@ package enum Register {
         Statement("BEGIN ISOLATION LEVEL \(isolation.sql) \(isReadOnly ? "READ ONLY" : "READ WRITE")")
     }
 
-    private static let markText: StatementText =
-        "SELECT pg_catalog.set_config('application_name', $1, true), pg_catalog.set_config('statement_timeout', $2, true)"
+    private static let markText: StatementText = "SELECT pg_catalog.set_config('application_name', $1, true)"
 
     /// Sent right after BEGIN. `true`: until the transaction ends. Whatever ends it (COMMIT, ROLLBACK, AND CHAIN) also takes the mark back.
-    package static func mark(_ transaction: TransactionID, statementTimeout: Duration) -> Statement {
-        Statement(
-            markText,
-            parameters: ParameterBuffer(texts: [mark(transaction), String(statementTimeout.wholeMilliseconds)]))
+    package static func mark(_ transaction: TransactionID) -> Statement {
+        Statement(markText, parameters: ParameterBuffer(texts: [mark(transaction) as String]))
     }
 
     /// Deferred constraints and triggers run now, as the session's own role and under its timeouts, and not inside PREPARE or COMMIT.
     static let immediateConstraints = Statement("SET CONSTRAINTS ALL IMMEDIATE")
-
-    private static let rowText: StatementText = """
-        INSERT INTO tandem.branch (transaction_id, node, kind, members, coordinator)
-        VALUES ($1::pg_catalog.uuid, $2,
-            CASE WHEN pg_catalog.current_setting('application_name') OPERATOR(pg_catalog.=) $3
-                  AND (SELECT n.forgotten FROM tandem.node n) OPERATOR(pg_catalog.<) $1::pg_catalog.uuid
-                  AND CASE WHEN pg_catalog.current_setting('synchronous_commit') IN ('on', 'remote_apply') THEN true
-                           ELSE pg_catalog.set_config('synchronous_commit', 'on', true) IS NOT NULL END
-                  AND CASE WHEN pg_catalog.current_setting('client_min_messages') IN ('notice', 'warning') THEN true
-                           ELSE pg_catalog.set_config('client_min_messages', 'warning', true) IS NOT NULL END
-                 THEN 'W'::pg_catalog."char" END,
-            $4, $5)
-        """
-
-    /// R2, R5a, R17: the branch's row, in the message that carries PREPARE or COMMIT and never earlier, or ROLLBACK TO could take it away.
-    ///
-    /// It fails with 23502 when the session is no longer in the transaction that it began (A1: user SQL ended it) or when the id lies behind the
-    /// horizon, since the kind is then NULL; the rest of the message is skipped. Expected tag: `INSERT 0 1`. It also makes the commit that follows
-    /// wait for its flush and its standby whatever user SQL or the session's defaults say (A2), and lets the warning through that
-    /// tells of a wait that was cut short (A3).
-    package static func row(_ transaction: TransactionID, node: NodeID, members: [NodeID], coordinator: String) -> Statement {
-        Statement(
-            rowText,
-            parameters: ParameterBuffer(texts: [
-                transaction.description, node.description, mark(transaction), "{\(members.map(\.description).joined(separator: ","))}", coordinator,
-            ]))
-    }
 
     package static func prepare(_ gid: GID) -> Statement {
         // A gid holds nothing that would need quoting: its fields are checked when they are made.

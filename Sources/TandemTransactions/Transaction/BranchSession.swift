@@ -9,6 +9,8 @@ final class BranchSession: Sendable {
         /// Who the node behind the connection is, checked when it was opened.
         var identity: NodeIdentity?
         var hasBegun = false
+        /// Whether the branch began with the mark, which its row then has to find.
+        var isMarked = false
         /// A statement's tag said that it wrote. When none did, the server is asked before the votes.
         var hasWritten = false
         /// What went wrong first: the branch cannot commit any more.
@@ -55,12 +57,15 @@ final class BranchSession: Sendable {
         return identity.hasDeferrable || connection.isDirty || node.configuration.role != nil
     }
 
-    /// BEGIN and the mark that proves the transaction (R5a).
-    var opening: [Statement] {
+    /// BEGIN, and the mark that proves the transaction (R5a) and shows it in `pg_stat_activity`.
+    ///
+    /// A branch that is one message, and holds nothing but statements that begin with a word of data, needs no mark: the extended protocol takes one
+    /// statement a text, its first word is what it is, and inside a block no function or procedure may end the transaction (2D000). See ADR 0012.
+    func opening(isMarked: Bool) -> [Statement] {
         // READ COMMITTED READ WRITE is what every session of ours starts with; saying so again would cost the server a setting.
         let isDefault = options.isolation == .readCommitted && !options.isReadOnly
         let begin = isDefault ? Register.begin : Register.begin(options.isolation, isReadOnly: options.isReadOnly)
-        return [begin, Register.mark(transaction, statementTimeout: node.configuration.statementTimeout)]
+        return isMarked ? [begin, Register.mark(transaction)] : [begin]
     }
 
     // MARK: Statements
@@ -87,10 +92,13 @@ final class BranchSession: Sendable {
         if let failure { throw afterFailure(failure) }
         let connection = try await open()
         let isFirst = state.withLock { state in
-            defer { state.hasBegun = true }
+            defer {
+                state.isMarked = state.isMarked || !state.hasBegun
+                state.hasBegun = true
+            }
             return !state.hasBegun
         }
-        let opening = isFirst ? self.opening : []
+        let opening = isFirst ? opening(isMarked: true) : []
         noteTraces(of: statements, on: connection)
         let reply: SegmentReply
         do {
@@ -152,6 +160,9 @@ final class BranchSession: Sendable {
             sqlState: failure.sqlState, nextStep: "let the error end the body; to go on after one use savepoint { }", phase: "statement", cause: failure)
     }
 
+    /// Whether the node is known and a connection to it is idle. On the lane's reactor.
+    var isReady: Bool { identity != nil && lane.pools[name]?.isReady ?? false }
+
     /// The branch's connection, leased when it is first needed. An admitted transaction has a place at each of its nodes.
     func open() async throws -> Connection {
         if let connection { return connection }
@@ -168,6 +179,26 @@ final class BranchSession: Sendable {
             fail(error)
             throw error
         }
+    }
+
+    /// What travels with the vote or the decision, whether the branch begins with that message, and whether it has the mark.
+    func takeDeferred() -> (statements: [Statement], isFirst: Bool, isMarked: Bool) {
+        state.withLock { state in
+            let deferred = state.deferred, isFirst = !state.hasBegun
+            state.deferred = []
+            state.hasBegun = true
+            if isFirst { state.isMarked = deferred.contains { StatementClass(of: $0.text) != .dataOnly } }
+            return (deferred, isFirst, state.isMarked)
+        }
+    }
+
+    /// A connection for what follows the decision, on the lane's reactor: the one that the branch holds, else an idle one. An admitted transaction has
+    /// a place at each of its nodes, so there is one unless the node was lost or the one that was given back is still being reset.
+    func reopen() -> Connection? {
+        if let connection, !connection.isClosed { return connection }
+        guard let connection = lane.pools[name]?.takeIdle() else { return nil }
+        state.withLock { $0.connection = connection }
+        return connection
     }
 
     // MARK: Savepoints

@@ -18,11 +18,22 @@ final class TransactionRuntime: Sendable {
     }
 
     let permits = PreparedPermits()
+    private let rows = Locked<[NodeID: RowStatement]>([:])
     private let state = Locked(State())
     private let runners = Atomic<Int>(0)
 
     static func of(_ cluster: Cluster) -> TransactionRuntime {
         cluster.room(TransactionRuntime.self) { TransactionRuntime() }
+    }
+
+    /// The statement that inserts a branch's row on a node.
+    func row(of node: NodeID, _ cluster: Cluster) throws -> RowStatement {
+        try rows.withLock { rows in
+            if let known = rows[node] { return known }
+            let statement = try RowStatement(node: node, coordinator: cluster.coordinator)
+            rows[node] = statement
+            return statement
+        }
     }
 
     func began(_ transaction: TransactionID) -> Bool { state.withLock { $0.live.insert(transaction).inserted } }

@@ -16,7 +16,7 @@ struct BenchLoop: Sendable {
         case .plain, .pgbench, .floor: 1
         case .prepared: 2
         case .textbook: 8
-        case .tandem: 3
+        case .bare, .tandem: 3
         }
     }
 
@@ -86,6 +86,7 @@ struct BenchLoop: Sendable {
         case .prepared: try await prepared(lane, first, amount, row)
         case .floor: try await floor(lane, first, second, amount, row, other)
         case .textbook: try await textbook(lane, first, second, amount, row, other)
+        case .bare: try await bare(lane, first, second, amount, row, other)
         case .tandem:
             _ = try await cluster.run(
                 TransactionRequest([
@@ -132,6 +133,18 @@ struct BenchLoop: Sendable {
                 }
             }
         }
+    }
+
+    private func bare(_ lane: Lane, _ first: NodeName, _ second: NodeName, _ amount: Int, _ row: Int, _ other: Int) async throws {
+        let gid = "bench-\(UInt64.random(in: 0 ... .max))"
+        let isOrdered = nodes.firstIndex(of: first) ?? 0 < nodes.firstIndex(of: second) ?? 0
+        let (member, commitPoint) = isOrdered ? (first, second) : (second, first)
+        let (one, two) = isOrdered ? (statement(-amount, row), statement(amount, other)) : (statement(amount, other), statement(-amount, row))
+        try await with(lane, member) {
+            try await send($0, [[Statement("BEGIN"), one, Statement("PREPARE TRANSACTION '\(gid)'", isPrepared: false)]])
+        }
+        try await with(lane, commitPoint) { try await send($0, [[Statement("BEGIN"), two, Statement("COMMIT")]]) }
+        try await with(lane, member) { try await send($0, [[Statement("COMMIT PREPARED '\(gid)'", isPrepared: false)]]) }
     }
 
     // MARK: Connections

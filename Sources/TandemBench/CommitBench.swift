@@ -32,6 +32,9 @@ package struct CommitBench: Sendable {
         case floor
         /// Two nodes, every statement its own round trip, node after node, no decision record.
         case textbook
+        /// Two nodes, the messages of `tandem` without mark, row, permits and everything else that makes them recoverable: what the register and the
+        /// engine cost is the distance to this line.
+        case bare
         /// Two nodes, as Tandem does it.
         case tandem
     }
@@ -177,6 +180,8 @@ package struct CommitBench: Sendable {
         ratio("to_limit") { quotient(tps($0, .tandem), limit($0)) }
         ratio("to_floor") { quotient(tps($0, .tandem), tps($0, .floor)) }
         ratio("to_textbook") { quotient(tps($0, .tandem), tps($0, .textbook)) }
+        ratio("to_bare") { quotient(tps($0, .tandem), tps($0, .bare)) }
+        ratio("bare_to_limit") { quotient(tps($0, .bare), limit($0)) }
         ratio("plain_to_pgbench") { quotient(tps($0, .plain), tps($0, .pgbench)) }
     }
 }

@@ -74,6 +74,19 @@ public struct GID: Hashable, Sendable, CustomStringConvertible {
 
     /// The text that stands in `pg_prepared_xacts`; its alphabet is `[A-Za-z0-9_.:-]`, so it needs no escaping in a quoted literal.
     public var description: String {
-        "\(Self.prefix(of: cluster))\(transaction):\(node.base32):\(mode.rawValue)\(commitPoint.base32)"
+        // As bytes: two are written for each branch that is prepared.
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(72)
+        bytes.append(contentsOf: Self.form.utf8)
+        bytes.append(UInt8(ascii: ":"))
+        bytes.append(contentsOf: cluster.rawValue.utf8)
+        bytes.append(UInt8(ascii: ":"))
+        transaction.appendText(to: &bytes)
+        bytes.append(UInt8(ascii: ":"))
+        node.appendBase32(to: &bytes)
+        bytes.append(UInt8(ascii: ":"))
+        bytes.append(contentsOf: mode.rawValue.utf8)
+        commitPoint.appendBase32(to: &bytes)
+        return String(decoding: bytes, as: UTF8.self)
     }
 }

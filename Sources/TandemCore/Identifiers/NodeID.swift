@@ -49,7 +49,21 @@ public struct NodeID: RawRepresentable, Hashable, Comparable, Codable, Sendable,
     }
 
     /// The form that stands in a gid: base 32, digits `0-9a-v`, one to three of them.
-    package var base32: String { String(rawValue, radix: 32) }
+    package var base32: String {
+        var bytes: [UInt8] = []
+        appendBase32(to: &bytes)
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// Appends the form that stands in a gid.
+    func appendBase32(to bytes: inout [UInt8]) {
+        var shift = rawValue < 32 ? 0 : rawValue < 1024 ? 5 : 10
+        while shift >= 0 {
+            let digit = UInt8(rawValue >> shift & 31)
+            bytes.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
+            shift -= 5
+        }
+    }
 
     /// The number in decimal, as an operator reads it in `tandem.node`.
     public var description: String { String(rawValue) }

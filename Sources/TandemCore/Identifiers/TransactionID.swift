@@ -74,13 +74,18 @@ public struct TransactionID: Hashable, Sendable, Comparable, Codable, LosslessSt
     public var description: String {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(36)
+        appendText(to: &bytes)
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// Appends the ordinary text form.
+    func appendText(to bytes: inout [UInt8]) {
         for position in 0..<32 {
             if position == 8 || position == 12 || position == 16 || position == 20 { bytes.append(UInt8(ascii: "-")) }
             let half = position < 16 ? high : low
             let digit = UInt8(truncatingIfNeeded: half >> UInt64((15 - position % 16) * 4)) & 0xF
             bytes.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
         }
-        return String(decoding: bytes, as: UTF8.self)
     }
 
     /// Reads an id from its text, and fails with `DecodingError.dataCorrupted` where it is not one.

@@ -32,13 +32,16 @@ extension Connection {
     /// Batches that are on their way. Confined to the reactor of the connections.
     package final class Flight: @unchecked Sendable {
         private let reactor: Reactor
-        private var landed: [Result<BatchReply, ConnectionFailure>?]
+        private var landed: [Result<BatchReply, ConnectionFailure>]
         private var missing: Int
-        private var waiter: CheckedContinuation<[Result<BatchReply, ConnectionFailure>], Never>?
+        private var waiter: UnsafeContinuation<[Result<BatchReply, ConnectionFailure>], Never>?
+
+        /// Says what stands in a place whose answer has not come: nobody reads it.
+        private static let nothing = Result<BatchReply, ConnectionFailure>.success(BatchReply(segments: []))
 
         fileprivate init(_ count: Int, _ reactor: Reactor) {
             self.reactor = reactor
-            landed = Array(repeating: nil, count: count)
+            landed = Array(repeating: Self.nothing, count: count)
             missing = count
         }
 
@@ -47,15 +50,16 @@ extension Connection {
             missing -= 1
             if missing == 0, let waiter {
                 self.waiter = nil
-                waiter.resume(returning: landed.compactMap { $0 })
+                waiter.resume(returning: landed)
             }
         }
 
         /// The answers in the order of the calls, once all are there. One caller.
         package func answers() async -> [Result<BatchReply, ConnectionFailure>] {
-            await withCheckedContinuation { continuation in
+            if reactor.isCurrent && missing == 0 { return landed }
+            return await withUnsafeContinuation { continuation in
                 reactor.execute {
-                    if self.missing == 0 { continuation.resume(returning: self.landed.compactMap { $0 }) } else { self.waiter = continuation }
+                    if self.missing == 0 { continuation.resume(returning: self.landed) } else { self.waiter = continuation }
                 }
             }
         }

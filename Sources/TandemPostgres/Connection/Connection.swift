@@ -98,38 +98,30 @@ package final class Connection: @unchecked Sendable {
     /// - Throws: ``ConnectionFailure``. Errors of the server are part of the reply.
     /// Cancellation interrupts the batch as its ``Batch/Interruption`` says; a batch that was not sent yet is taken back.
     nonisolated(nonsending) package func run(_ batch: Batch, deadline: ContinuousClock.Instant? = nil) async throws -> BatchReply {
-        let slot = Slot()
+        let operation = Operation(batch, deadline: deadline)
         return try await withTaskCancellationHandler {
-            try await withCheckedThrowingContinuation { continuation in
-                reactor.execute {
-                    let operation = Operation(batch, deadline: deadline) { continuation.resume(with: $0) }
-                    slot.operation = operation
-                    if slot.isCancelled {
-                        operation.complete(.failure(ConnectionFailure(kind: .cancelled, wasSent: false, serverError: nil, message: "cancelled")))
-                    } else {
-                        self.submit(operation)
-                    }
-                }
+            try await withUnsafeThrowingContinuation { continuation in
+                operation.resumes(continuation)
+                if reactor.isCurrent { begin(operation) } else { reactor.execute { self.begin(operation) } }
             }
         } onCancel: {
             reactor.execute {
-                slot.isCancelled = true
-                if let operation = slot.operation { self.interrupt(operation, .cancelled) }
+                operation.isCancelled = true
+                self.interrupt(operation, .cancelled)
             }
         }
     }
 
-    /// Where a task's cancellation finds its operation. Confined.
-    private final class Slot: @unchecked Sendable {
-        var operation: Operation?
-        var isCancelled = false
+    private func begin(_ operation: Operation) {
+        guard operation.isCancelled else { return submit(operation) }
+        operation.complete(.failure(ConnectionFailure(kind: .cancelled, wasSent: false, serverError: nil, message: "cancelled")))
     }
 
     /// Sends a batch and calls `completion` on the reactor's thread with the answer. Confined.
     package func submit(
         _ batch: Batch, deadline: ContinuousClock.Instant? = nil, completion: @escaping (Result<BatchReply, ConnectionFailure>) -> Void
     ) {
-        submit(Operation(batch, deadline: deadline, completion: completion))
+        submit(Operation(batch, deadline: deadline, caller: .closure(completion)))
     }
 
     /// Sends a statement whose rows go to a ``RowStream`` as they arrive. Confined.
@@ -137,7 +129,7 @@ package final class Connection: @unchecked Sendable {
         _ batch: Batch, into stream: RowStream, deadline: ContinuousClock.Instant?,
         completion: @escaping (Result<BatchReply, ConnectionFailure>) -> Void
     ) {
-        let operation = Operation(batch, deadline: deadline, completion: completion)
+        let operation = Operation(batch, deadline: deadline, caller: .closure(completion))
         operation.stream = stream
         stream.resume = { [weak self] in self?.resumeReading() }
         submit(operation)

@@ -22,20 +22,45 @@ final class Operation: @unchecked Sendable {
     /// Set for a stream: receives rows as they come instead of collecting them.
     var stream: RowStream?
     var isRowModeSet = false
-    private var completion: ((Result<BatchReply, ConnectionFailure>) -> Void)?
+    /// Whether the task that waits for it was cancelled before it was submitted.
+    var isCancelled = false
+    private var caller: Caller
 
-    init(_ batch: Batch, deadline: ContinuousClock.Instant?, completion: @escaping (Result<BatchReply, ConnectionFailure>) -> Void) {
+    /// Who is told.
+    enum Caller {
+        case nobody
+        case task(UnsafeContinuation<BatchReply, any Error>)
+        case closure((Result<BatchReply, ConnectionFailure>) -> Void)
+    }
+
+    init(_ batch: Batch, deadline: ContinuousClock.Instant?, caller: Caller = .nobody) {
         self.batch = batch
         self.deadline = deadline
-        self.completion = completion
+        self.caller = caller
+        let count = batch.segments.reduce(0) { $0 + $1.count }
+        // Each statement is one step where it is prepared already, which it nearly always is.
+        steps.reserveCapacity(count + batch.segments.count)
+        replies.reserveCapacity(batch.segments.count)
+        segment.results.reserveCapacity(count)
     }
 
     var currentStep: Step? { cursor < steps.count ? steps[cursor] : nil }
 
+    /// Names the task that waits. Before it is submitted.
+    func resumes(_ continuation: UnsafeContinuation<BatchReply, any Error>) { caller = .task(continuation) }
+
     /// Tells the caller, once; what comes later is dropped.
     func complete(_ result: Result<BatchReply, ConnectionFailure>) {
-        let tell = completion
-        completion = nil
-        tell?(result)
+        let caller = caller
+        self.caller = .nobody
+        switch caller {
+        case .nobody: break
+        case .closure(let tell): tell(result)
+        case .task(let continuation):
+            switch result {
+            case .success(let reply): continuation.resume(returning: reply)
+            case .failure(let failure): continuation.resume(throwing: failure)
+            }
+        }
     }
 }

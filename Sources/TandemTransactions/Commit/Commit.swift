@@ -330,9 +330,8 @@ struct Commit {
             return false
         }
         if connection.isClosed { return false }
-        let (deferred, isFirst, isMarked) = session.takeDeferred()
+        let (deferred, isFirst, isMarked) = session.takeDeferred(on: connection)
         let opening = isFirst ? session.opening(isMarked: isMarked) : []
-        session.noteTraces(of: deferred, on: connection)
         var statements = opening + deferred
         if session.mayDefer { statements.append(Register.immediateConstraints) }
         if let role = session.node.quotedRole { statements.append(Statement("SET LOCAL ROLE \(role)")) }

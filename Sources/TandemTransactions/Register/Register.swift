@@ -7,7 +7,7 @@ package import TandemPostgres
 /// First writer wins, by the primary key: that is the whole register, and it needs no clock, no lease and no other server (R2).
 package enum Register {
     /// The application name that marks the sessions of a transaction, and proves that a session is still in it.
-    static func mark(_ transaction: TransactionID) -> String { "\(markPrefix)\(transaction)" }
+    static func mark(_ transaction: TransactionID) -> String { markPrefix + transaction.description }
     static let markPrefix = "tandem:"
 
     package static let begin = Statement("BEGIN")
@@ -28,15 +28,15 @@ package enum Register {
 
     package static func prepare(_ gid: GID) -> Statement {
         // A gid holds nothing that would need quoting: its fields are checked when they are made.
-        Statement("PREPARE TRANSACTION '\(gid)'", isPrepared: false)
+        Statement("PREPARE TRANSACTION '" + gid.description + "'", isPrepared: false)
     }
 
     package static let commit = Statement("COMMIT")
     static let rollback = Statement("ROLLBACK")
 
     /// Outside a block and alone in its segment (25001 otherwise).
-    static func commitPrepared(_ gid: GID) -> Statement { Statement("COMMIT PREPARED '\(gid)'", isPrepared: false) }
-    static func rollbackPrepared(_ gid: GID) -> Statement { Statement("ROLLBACK PREPARED '\(gid)'", isPrepared: false) }
+    static func commitPrepared(_ gid: GID) -> Statement { Statement("COMMIT PREPARED '" + gid.description + "'", isPrepared: false) }
+    static func rollbackPrepared(_ gid: GID) -> Statement { Statement("ROLLBACK PREPARED '" + gid.description + "'", isPrepared: false) }
 
     /// R7, R17c: whether a branch must vote. A branch that reaches foreign servers may have written there without an xid of its own.
     static let hasWritten = Statement(

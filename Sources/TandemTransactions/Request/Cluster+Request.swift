@@ -48,7 +48,8 @@ extension Cluster {
     @concurrent
     private func runOnLane(_ request: TransactionRequest, _ lane: Lane, _ deadline: ContinuousClock.Instant) async throws -> Receipt<[OperationResult]> {
         var options = request.options
-        options.nodes = Array(Set(request.operations.map(\.node)))
+        options.nodes = []
+        for operation in request.operations where !options.nodes.contains(operation.node) { options.nodes.append(operation.node) }
         let admitted = try await admit(options, lane, deadline)
         let run = RequestRun(cluster: self, request: request, options: options, lane: lane, transaction: admitted.id, deadline: deadline)
         do {

@@ -56,10 +56,10 @@ final class RequestRun: Sendable {
         // What can travel with a vote or with the decision does. Members lock in order: the last of them votes in the same message.
         let members = parts.dropLast()
         for part in members.dropLast() { try await send(part) }
-        if let voter = members.last { hold(voter) }
+        if let voter = members.last { voter.session.hold(voter.statements) }
         // The commit point's statements travel with the decision, unless somebody has to look at their results first.
         let mustLook = last.operations.contains { request.operations[$0].expectedRows != nil }
-        if !mustLook { hold(last) }
+        if !mustLook { last.session.hold(last.statements) }
         var commit = try Commit(
             cluster: cluster, runtime: .of(cluster), lane: lane, transaction: transaction, options: options, deadline: deadline,
             writers: parts.map(\.session), readers: [], commitPoint: last.session,
@@ -88,11 +88,6 @@ final class RequestRun: Sendable {
             let operations = request.operations.indices.filter { request.operations[$0].node == session.name }
             return Part(session: session, operations: operations, statements: try operations.map { try Statement(request.operations[$0].sql) })
         }
-    }
-
-    /// Keeps a part's statements for the message that carries its vote or the decision.
-    private func hold(_ part: Part) {
-        part.session.state.withLock { $0.deferred = part.statements }
     }
 
     /// Sends a part's statements now and looks at their results.

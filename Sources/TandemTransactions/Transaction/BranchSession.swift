@@ -17,6 +17,8 @@ final class BranchSession: Sendable {
         var failure: TandemError?
         /// Statements that travel with the next message.
         var deferred: [Statement] = []
+        /// Whether all of them only read and write data: see ``StatementClass``.
+        var isDeferredPlain = true
         var savepoints = 0
     }
 
@@ -113,7 +115,7 @@ final class BranchSession: Sendable {
         return Array(reply.results.dropFirst(opening.count))
     }
 
-    func noteTraces(of statements: [Statement], on connection: Connection) {
+    private func noteTraces(of statements: [Statement], on connection: Connection) {
         guard statements.contains(where: { StatementClass(of: $0.text) == .other }) else { return }
         connection.reactor.execute { connection.markDirty() }
     }
@@ -182,13 +184,24 @@ final class BranchSession: Sendable {
     }
 
     /// What travels with the vote or the decision, whether the branch begins with that message, and whether it has the mark.
-    func takeDeferred() -> (statements: [Statement], isFirst: Bool, isMarked: Bool) {
-        state.withLock { state in
+    func takeDeferred(on connection: Connection) -> (statements: [Statement], isFirst: Bool, isMarked: Bool) {
+        let (taken, isPlain) = state.withLock { state in
             let deferred = state.deferred, isFirst = !state.hasBegun
             state.deferred = []
             state.hasBegun = true
-            if isFirst { state.isMarked = deferred.contains { StatementClass(of: $0.text) != .dataOnly } }
-            return (deferred, isFirst, state.isMarked)
+            if isFirst { state.isMarked = !state.isDeferredPlain }
+            return ((deferred, isFirst, state.isMarked), state.isDeferredPlain)
+        }
+        if !isPlain { connection.reactor.execute { connection.markDirty() } }
+        return taken
+    }
+
+    /// Keeps statements for the message that carries the vote or the decision.
+    func hold(_ statements: [Statement]) {
+        let isPlain = statements.allSatisfy { StatementClass(of: $0.text) == .dataOnly }
+        state.withLock { state in
+            state.deferred = statements
+            state.isDeferredPlain = isPlain
         }
     }
 

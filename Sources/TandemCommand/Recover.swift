@@ -48,7 +48,7 @@ struct Recover: AsyncParsableCommand, Reporting {
         case .json:
             try Output.write(
                 JSON.object([
-                    ("settled", .number(report.settled)), ("remaining", .number(report.remaining)),
+                    ("settled", .number(report.settled)), ("expected", .number(report.expected)), ("remaining", .number(report.remaining)),
                     ("needsAttention", .bool(report.needsAttention)),
                     ("dryRun", .bool(isDryRun)), ("branches", JSON(report.branches)), ("unreachable", JSON(report.unreachable)),
                 ]))
@@ -56,7 +56,10 @@ struct Recover: AsyncParsableCommand, Reporting {
             var table = TextTable("TRANSACTION", "NODE", "SETTLEMENT", "GID")
             for branch in report.branches { table.add(branch.transaction.description, branch.node.rawValue, branch.settlement, branch.gid) }
             if !table.isEmpty { try Output.write(table) }
-            try Output.write(text: "\(isDryRun ? "would settle" : "settled") \(report.settled), \(report.remaining) remain")
+            try Output.write(
+                text: isDryRun
+                    ? "would settle \(report.expected), \(report.remaining - report.expected) would remain"
+                    : "settled \(report.settled), \(report.remaining) remain")
         }
     }
 }

@@ -48,14 +48,20 @@ struct RecoveryTests {
         }
     }
 
-    @Test("a dry run looks and changes nothing")
+    @Test("a dry run says what would become of each branch, and changes nothing")
     func dryRun() async throws {
         try await withCluster { test in
             let id = TransactionID.fresh()
             try await test.leavePrepared(id)
             let report = await test.cluster.recover(grace: .zero, isDryRun: true)
-            #expect(report.branches.map(\.transaction) == [id])
+            #expect(report.branches.map(\.transaction) == [id] && report.branches.map(\.settlement) == ["would_roll_back"])
+            #expect(report.expected == 1 && report.settled == 0 && report.remaining == 1)
+            let patient = await test.cluster.recover(grace: .seconds(3600), isDryRun: true)
+            #expect(patient.branches.map(\.settlement) == ["too_young"] && patient.expected == 0)
             #expect(try await test.row(id, "n1") == nil)
+            #expect(try await test.prepared().count == 1)
+            try await test.decide(id)
+            #expect(await test.cluster.recover(grace: .zero, isDryRun: true).branches.map(\.settlement) == ["would_commit"])
             #expect(try await test.prepared().count == 1)
             _ = await test.cluster.recover(grace: .zero)
         }

@@ -119,7 +119,11 @@ struct RequestTests {
                             $$ BEGIN INSERT INTO seen VALUES (pg_catalog.current_setting('synchronous_commit')); RETURN NULL; END $$
                             """),
                         .init(
-                            node, "CREATE CONSTRAINT TRIGGER look AFTER INSERT ON tandem.branch DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION look()"),
+                            node,
+                            """
+                            CREATE CONSTRAINT TRIGGER look AFTER INSERT ON tandem.branch
+                            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION look()
+                            """),
                     ]))
             }
             _ = try await test.cluster.run(

@@ -32,6 +32,48 @@ struct RetentionTests {
         }
     }
 
+    @Test("what is committed on some of its nodes only is recorded once and kept, and everything else goes")
+    func contradictions() async throws {
+        try await withCluster(3) { test in
+            func commit(_ number: UInt64, on nodes: [NodeName], of members: [NodeName]) async throws {
+                let list = try members.map { try test.id($0).description }.joined(separator: ",")
+                for node in nodes {
+                    let values = "'\(oldID(number))', \(try test.id(node)), 'W', '{\(list)}'"
+                    try await test.value(node, "INSERT INTO tandem.branch (transaction_id, node, kind, members) VALUES (\(values))")
+                }
+            }
+            try await commit(1, on: ["n1", "n2"], of: ["n1", "n2"])
+            try await commit(2, on: ["n2"], of: ["n1", "n2"])  // n1 lost it: it was the commit point, or a member
+            try await commit(3, on: ["n1", "n3"], of: ["n1", "n2", "n3"])
+            try await insert(test, oldID(3), "A", on: "n2")
+            try await commit(4, on: ["n3"], of: ["n3"])
+            #expect(try await test.cluster.forget() == 3)
+            for (node, kept): (NodeName, [UInt64]) in [("n1", [3]), ("n2", [2, 3]), ("n3", [3])] {
+                let left = try await test.value(node, "SELECT string_agg(transaction_id::text, ',' ORDER BY transaction_id) FROM tandem.branch")
+                #expect(left == kept.map { oldID($0).description }.joined(separator: ","))
+            }
+            let record = "SELECT string_agg(what || ' ' || transaction_id || ': ' || reason, ';') FROM tandem.operation"
+            #expect(try await test.value("n2", record) == "found lost \(oldID(2)): n1 has neither a row nor a prepared branch")
+            #expect(try await test.value("n1", record) == "found mixed \(oldID(3)): n2 has a tombstone")
+            #expect(try await test.cluster.forget() == 0)
+            #expect(try await test.count("n2", "tandem.operation") == 1)
+        }
+    }
+
+    @Test("a pass that was stopped between two nodes makes the next one report nothing")
+    func stoppedHalfway() async throws {
+        try await withCluster { test in
+            for node in ["n1", "n2"] as [NodeName] {
+                let values = "'\(oldID(1))', \(try test.id(node)), 'W', '{1,2}'"
+                try await test.value(node, "INSERT INTO tandem.branch (transaction_id, node, kind, members) VALUES (\(values))")
+                try await test.value(node, "UPDATE tandem.node SET forgotten = '\(oldID(1))'")
+            }
+            try await test.value("n1", "DELETE FROM tandem.branch")
+            #expect(try await test.cluster.forget() == 1)
+            #expect(try await test.count("n2", "tandem.operation") == 0)
+        }
+    }
+
     @Test("a transaction whose id lies behind the horizon is refused, and its rows stay away")
     func horizon() async throws {
         try await withCluster { test in

@@ -21,8 +21,8 @@ enum Colour: Int {
     init?(state: String) {
         switch state {
         case "committed", "applied", "running": self = .green
-        case "pending", "prepared", "in_doubt", "changing", "paused", "too_young", "undecided", "busy": self = .yellow
-        case "rolled_back", "unreachable", "stopped", "lost", "mixed", "held", "unknown": self = .red
+        case "pending", "prepared", "in_doubt", "changing", "paused", "too_young", "undecided", "busy", "would_commit", "would_roll_back": self = .yellow
+        case "rolled_back", "unreachable", "stopped", "lost", "mixed", "held", "would_hold", "unknown": self = .red
         default: return nil
         }
     }

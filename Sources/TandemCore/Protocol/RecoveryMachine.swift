@@ -66,6 +66,30 @@ package struct RecoveryMachine: Hashable, Sendable {
         case settledElsewhere = "settled_elsewhere"
     }
 
+    /// What a pass would do with a gid if it were more than a look. Only the question itself decides: a decision may be on its way.
+    package enum Prospect: String, Hashable, Sendable, CaseIterable {
+        case wouldCommit = "would_commit"
+        /// Where there is no row yet, the tombstone would be written first.
+        case wouldRollBack = "would_roll_back"
+        case tooYoung = "too_young"
+        case wouldHold = "would_hold"
+        case undecided
+
+        /// - Parameters:
+        ///   - row: The row of the commit point, as a plain read shows it.
+        ///   - isPastGrace: Whether the branch is older than the grace time.
+        package init(row: Row, isPastGrace: Bool) {
+            self =
+                switch row {
+                case .work: .wouldCommit
+                case .tombstone: .wouldRollBack
+                case .absent: isPastGrace ? .wouldRollBack : .tooYoung
+                case .forgotten: isPastGrace ? .wouldHold : .tooYoung
+                case .unreachable: .undecided
+                }
+        }
+    }
+
     private enum Phase: Hashable {
         case idle, peeking, asking, committing, rollingBack, checkingCommit, checkingRollback, settled
     }

@@ -132,13 +132,9 @@ struct Survey {
         for row in 0..<result.rowCount {
             rows.forgotten = result.text(row, 0).flatMap { TransactionID($0) }
             guard let transaction = result.text(row, 1).flatMap({ TransactionID($0) }) else { continue }
-            let members = (result.text(row, 5) ?? "").split { "{},".contains($0) }.compactMap { Int16($0) }.compactMap {
-                NodeID(rawValue: $0)
-            }
             rows.entries[transaction] = Rows.Entry(
                 row: result.text(row, 2) == "W" ? .work : .tombstone, age: result.text(row, 3).flatMap { Double($0) },
-                coordinator: result.text(row, 4),
-                members: members)
+                coordinator: result.text(row, 4), members: NodeID.list(result.text(row, 5)))
         }
         return rows
     }

@@ -31,7 +31,7 @@ extension Cluster {
     /// - Parameters:
     ///   - grace: how young an undecided branch is left alone; the configuration's by default. Zero is safe, and rolls back transactions that are
     ///     just being committed by others.
-    ///   - isDryRun: whether to look only.
+    ///   - isDryRun: whether to look only, and to say what would become of each branch.
     /// - Returns: what was found and done.
     @concurrent
     public func recover(grace: Duration? = nil, isDryRun: Bool = false) async -> RecoveryReport {

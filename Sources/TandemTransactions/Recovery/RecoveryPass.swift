@@ -40,21 +40,23 @@ struct RecoveryPass {
         await Failpoints.pass(.recoveryAfterList)
         let runtime = TransactionRuntime.of(cluster)
         var work: [Work] = []
-        for branch in branches where !runtime.isLive(branch.gid.transaction) {
-            // A dry run only peeks, which is what every gid younger than the grace time does first.
+        let names = await nodeNames()
+        let others = branches.filter { !runtime.isLive($0.gid.transaction) }
+        if isDryRun {
+            report.branches = await prospects(of: others, names)
+            return report
+        }
+        for branch in others {
             var item = Work(
                 branch: branch,
-                machine: RecoveryMachine(gid: branch.gid.node, commitPoint: branch.gid.commitPoint, isPastGrace: !isDryRun && branch.age >= grace))
+                machine: RecoveryMachine(gid: branch.gid.node, commitPoint: branch.gid.commitPoint, isPastGrace: branch.age >= grace))
             item.on(.begin)
             work.append(item)
         }
-        let names = await nodeNames()
         await peek(&work, names)
-        if !isDryRun {
-            await ask(&work, names)
-            await finish(&work)
-            await read(&work, names)
-        }
+        await ask(&work, names)
+        await finish(&work)
+        await read(&work, names)
         for item in work {
             let settlement = (item.settlement ?? .undecided).rawValue
             report.branches.append(
@@ -122,6 +124,16 @@ struct RecoveryPass {
             var answers: [(NodeName, Result<R, any Error>)] = []
             for await answer in group { answers.append(answer) }
             return answers
+        }
+    }
+
+    /// What a pass would do with each branch, as far as a plain read of its commit point's row tells.
+    private func prospects(of branches: [PreparedBranch], _ names: [NodeID: NodeName]) async -> [RecoveryReport.Branch] {
+        let rows = await rows(branches.map { ($0.gid.transaction, $0.gid.commitPoint) }, names)
+        return zip(branches, rows).map { branch, row in
+            let prospect = RecoveryMachine.Prospect(row: row, isPastGrace: branch.age >= grace)
+            return RecoveryReport.Branch(
+                transaction: branch.gid.transaction, node: branch.node, gid: branch.gid.description, settlement: prospect.rawValue)
         }
     }
 

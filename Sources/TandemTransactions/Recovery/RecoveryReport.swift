@@ -10,7 +10,8 @@ public struct RecoveryReport: Sendable, Codable {
         public let node: NodeName
         /// The name under which the server keeps the branch.
         public let gid: String
-        /// `committed`, `rolled_back`, `too_young`, `undecided`, `held`, `lost`, `mixed`, `busy`, `unreachable` or `settled_elsewhere`.
+        /// `committed`, `rolled_back`, `too_young`, `undecided`, `held`, `lost`, `mixed`, `busy`, `unreachable` or `settled_elsewhere`;
+        /// after a dry run `would_commit`, `would_roll_back`, `would_hold`, `too_young` or `undecided`.
         public let settlement: String
     }
 
@@ -29,8 +30,10 @@ public struct RecoveryReport: Sendable, Codable {
 
     /// Branches that this pass committed or rolled back.
     public var settled: Int { branches.count { $0.settlement == "committed" || $0.settlement == "rolled_back" || $0.settlement == "settled_elsewhere" } }
+    /// Branches that a dry run expects to be committed or rolled back.
+    public var expected: Int { branches.count { $0.settlement == "would_commit" || $0.settlement == "would_roll_back" } }
     /// Branches that are still prepared.
     public var remaining: Int { branches.count - settled }
     /// Whether something needs a person: a branch that is lost, mixed or held.
-    public var needsAttention: Bool { branches.contains { ["lost", "mixed", "held"].contains($0.settlement) } }
+    public var needsAttention: Bool { branches.contains { ["lost", "mixed", "held", "would_hold"].contains($0.settlement) } }
 }

@@ -1,0 +1,149 @@
+import Logging
+import TandemCluster
+import TandemCore
+import TandemPostgres
+
+/// A15: before rows are removed, those of the nodes are compared. Each 'W' names the members of its transaction, and each of them has a 'W' of its own unless
+/// a node lost the end of its log (an asynchronous failover) or somebody finished a branch past the register.
+///
+/// What is found is said in the log, written into `tandem.operation` of the node that has the 'W', and its rows stay for whoever looks into it.
+struct RegisterComparison {
+    private static let page = 2_000
+    private static let patience = Duration.seconds(20)
+    /// Contradictions that are looked at closely in one pass; more of them mean one cause.
+    private static let mostSuspects = 1_000
+
+    let cluster: Cluster
+
+    /// A branch that contradicts a 'W' of another node.
+    struct Finding: Sendable, Equatable {
+        enum Kind: String, Sendable {
+            /// The member has no row and nothing prepared.
+            case lost
+            /// The member has a tombstone.
+            case mixed
+        }
+
+        let transaction: TransactionID
+        let kind: Kind
+        /// Where the transaction is committed.
+        let committed: NodeName
+        /// Where it is not.
+        let missing: NodeName
+    }
+
+    /// Compares the rows up to `horizon`, which no prepared branch needs, and reports what contradicts.
+    ///
+    /// - Returns: the transactions whose rows have to stay.
+    func run(upTo horizon: TransactionID) async throws -> Set<TransactionID> {
+        let names = Dictionary(
+            cluster.nodes.values.compactMap { node in node.identity.map { ($0.id, node.name) } }, uniquingKeysWith: { first, _ in first })
+        var suspects: Set<TransactionID> = []
+        for (id, node) in names { suspects.formUnion(try await contradictions(to: node, id, names, upTo: horizon)) }
+        var findings: [Finding] = []
+        for transaction in suspects.sorted().prefix(Self.mostSuspects) {
+            // A plain read of one node after the other sees halves of what is just being finished: sessions, gids and rows are read in that order.
+            findings += Self.findings(in: await Survey(cluster: cluster).evidence(of: transaction))
+        }
+        for finding in findings { try await report(finding) }
+        return try await reported(on: names.values)
+    }
+
+    /// What this pass and earlier ones have found: their rows are evidence.
+    private func reported(on nodes: some Collection<NodeName>) async throws -> Set<TransactionID> {
+        var reported: Set<TransactionID> = []
+        for node in nodes {
+            let rows = try await ask(
+                "SELECT DISTINCT o.transaction_id FROM tandem.operation o WHERE pg_catalog.starts_with(o.what, 'found ')", [], on: node)
+            for row in 0..<rows.rowCount {
+                if let transaction = rows.text(row, 0).flatMap({ TransactionID($0) }) { reported.insert(transaction) }
+            }
+        }
+        return reported
+    }
+
+    /// What the nodes' evidence about one transaction contradicts.
+    static func findings(in evidence: Evidence) -> [Finding] {
+        guard let work = evidence.work else { return [] }
+        let members = Set(evidence.nodes.flatMap(\.members).compactMap { evidence.names[$0] })
+        return evidence.nodes.compactMap { node in
+            guard members.contains(node.name), node.failure == nil, node.prepared == nil, !node.isOpen else { return nil }
+            switch node.row {
+            case .absent: return Finding(transaction: evidence.transaction, kind: .lost, committed: work.name, missing: node.name)
+            case .tombstone: return Finding(transaction: evidence.transaction, kind: .mixed, committed: work.name, missing: node.name)
+            // Behind its horizon a row may have been removed: too old to tell.
+            case .work, .forgotten, .unreachable: return nil
+            }
+        }
+    }
+
+    /// The transactions that are committed on a node and not on another one of their members.
+    private func contradictions(to node: NodeName, _ id: NodeID, _ names: [NodeID: NodeName], upTo horizon: TransactionID) async throws -> Set<TransactionID> {
+        var found: Set<TransactionID> = []
+        var last = TransactionID.make(milliseconds: 0, random: (0, 0))
+        while true {
+            let rows = try await ask(
+                """
+                SELECT b.transaction_id, b.members FROM tandem.branch b
+                WHERE b.node OPERATOR(pg_catalog.=) $3::pg_catalog.int2 AND b.kind OPERATOR(pg_catalog.=) 'W'
+                  AND b.transaction_id OPERATOR(pg_catalog.>) $1::pg_catalog.uuid AND b.transaction_id OPERATOR(pg_catalog.<=) $2::pg_catalog.uuid
+                ORDER BY b.transaction_id LIMIT \(Self.page)
+                """, [last.description, horizon.description, id.description], on: node)
+            var expected: [NodeID: [TransactionID]] = [:]
+            for row in 0..<rows.rowCount {
+                guard let transaction = rows.text(row, 0).flatMap({ TransactionID($0) }) else { continue }
+                last = transaction
+                for member in NodeID.list(rows.text(row, 1)) where member != id && names[member] != nil { expected[member, default: []].append(transaction) }
+            }
+            for (member, transactions) in expected {
+                guard let name = names[member] else { continue }
+                found.formUnion(try await without(transactions, member, on: name))
+            }
+            if rows.rowCount < Self.page { return found }
+        }
+    }
+
+    /// Which of some transactions have no 'W' on a node.
+    private func without(_ transactions: [TransactionID], _ member: NodeID, on node: NodeName) async throws -> [TransactionID] {
+        let rows = try await ask(
+            """
+            SELECT t.id FROM pg_catalog.unnest($1::pg_catalog.uuid[]) AS t (id)
+            WHERE NOT EXISTS (SELECT FROM tandem.branch b WHERE b.transaction_id OPERATOR(pg_catalog.=) t.id
+                              AND b.node OPERATOR(pg_catalog.=) $2::pg_catalog.int2 AND b.kind OPERATOR(pg_catalog.=) 'W')
+            """, ["{\(transactions.map(\.description).joined(separator: ","))}", member.description], on: node)
+        return (0..<rows.rowCount).compactMap { rows.text($0, 0).flatMap { TransactionID($0) } }
+    }
+
+    /// R16: never silent, and once.
+    private func report(_ finding: Finding) async throws {
+        let reason = finding.kind == .lost ? "\(finding.missing) has neither a row nor a prepared branch" : "\(finding.missing) has a tombstone"
+        let recorded = try await ask(
+            """
+            INSERT INTO tandem.operation (what, transaction_id, reason)
+            SELECT $1, $2::pg_catalog.uuid, $3
+            WHERE NOT EXISTS (SELECT FROM tandem.operation o WHERE o.transaction_id OPERATOR(pg_catalog.=) $2::pg_catalog.uuid
+                              AND o.what OPERATOR(pg_catalog.=) $1 AND o.reason OPERATOR(pg_catalog.=) $3)
+            """, ["found \(finding.kind.rawValue)", finding.transaction.description, reason], on: finding.committed)
+        guard recorded.affectedRows == 1 else { return }
+        cluster.configuration.logger.critical(
+            "a transaction is committed on some of its nodes only",
+            metadata: [
+                "tandem.transaction": "\(finding.transaction)", "tandem.node": "\(finding.missing)", "tandem.kind": "\(finding.kind.rawValue)",
+                "tandem.committed": "\(finding.committed)",
+            ])
+    }
+
+    private func ask(_ sql: String, _ parameters: [String], on node: NodeName) async throws -> ResultSet {
+        let reply = try await cluster.runControl(node, Batch([Statement(sql, parameters: ParameterBuffer(texts: parameters))]), within: Self.patience).only
+        if let error = reply.error { throw TandemError(error, node: node, phase: "retention") }
+        guard let result = reply.results.last else { throw TandemError(.protocolViolation, "the server sent no answer", node: node) }
+        return result
+    }
+}
+
+extension NodeID {
+    /// The numbers in an array of the server's, `{1,2}`.
+    static func list(_ text: String?) -> [NodeID] {
+        (text ?? "").split { "{},".contains($0) }.compactMap { Int16($0) }.compactMap { NodeID(rawValue: $0) }
+    }
+}

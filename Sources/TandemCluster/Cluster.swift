@@ -27,6 +27,9 @@ public final class Cluster: Sendable {
     /// What this process writes beside its decisions, for whoever reads the register: host, process and a random part.
     package let coordinator: String
 
+    /// By what the coordinators of a server count each other.
+    package let presence: Presence
+
     private let turn = Atomic<Int>(0)
     private let rooms = Locked<[ObjectIdentifier: any Sendable]>([:])
 
@@ -36,6 +39,8 @@ public final class Cluster: Sendable {
     /// - Throws: `configurationInvalid` when a connection string cannot be read.
     public init(_ configuration: ClusterConfiguration) throws {
         self.configuration = configuration
+        let presence = Presence()
+        self.presence = presence
         var nodes: [NodeName: NodeRuntime] = [:]
         for node in configuration.nodes {
             // A connection string is either `key=value` words or a URL; what libpq cannot read would fail later and say less.
@@ -44,7 +49,7 @@ public final class Cluster: Sendable {
                     .configurationInvalid, "the connection string cannot be read", node: node.name,
                     nextStep: "write it as `host=... dbname=... user=...` or `postgresql://user@host/database`")
             }
-            nodes[node.name] = try NodeRuntime(node, cluster: configuration.name)
+            nodes[node.name] = try NodeRuntime(node, cluster: configuration.name, presence: presence)
         }
         self.nodes = nodes
         // A lane without a connection to some node could run nothing: no more lanes than the smallest pool has connections.

@@ -30,7 +30,7 @@ package final class Lane: Sendable {
 extension NodeRuntime {
     /// A pool of checked connections to this node.
     func pool(on reactor: Reactor, options: PoolOptions, logger: Logger) -> Pool {
-        Pool(node: name, reactor: reactor, options: options, connector: connector, reset: Self.reset, logger: logger) { [self] in prepare($0, $1) }
+        Pool(node: name, reactor: reactor, options: options, connector: connector, reset: reset, logger: logger) { [self] in prepare($0, $1) }
     }
 }
 

@@ -12,13 +12,15 @@ package final class NodeRuntime: Sendable {
 
     package let configuration: NodeConfiguration
     let cluster: ClusterName
+    private let presence: Presence
     let connector: Connector
     /// The role that owns prepared transactions, ready to stand in a statement; `nil` where the session's own does.
     package let quotedRole: String?
     private let state = Locked(State())
 
     /// A role's name that cannot be quoted is refused: prepared transactions would belong to another role than the one that was asked for.
-    init(_ configuration: NodeConfiguration, cluster: ClusterName) throws {
+    init(_ configuration: NodeConfiguration, cluster: ClusterName, presence: Presence) throws {
+        self.presence = presence
         self.configuration = configuration
         self.cluster = cluster
         quotedRole = try configuration.role.map { try quoteIdentifier($0) }
@@ -50,18 +52,21 @@ package final class NodeRuntime: Sendable {
     package var highestTimeline: UInt32 { state.withLock { $0.highestTimeline } }
 
     /// What a session starts with, beyond its start-up options: a level that the server sets higher than `on` stays.
-    static let setUp = Statement(
-        """
-        SELECT pg_catalog.set_config('synchronous_commit',
-            CASE pg_catalog.current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false)
-        """, isPrepared: false)
+    private var setUp: Statement {
+        Statement(
+            """
+            SELECT pg_catalog.set_config('synchronous_commit',
+                CASE pg_catalog.current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false),
+                \(presence.expression)
+            """, isPrepared: false)
+    }
 
     /// What gives a session its first state back after user SQL that may have changed it. DISCARD ALL stands alone: it cannot run in a block.
-    static let reset = Batch(segments: [[Statement("DISCARD ALL", isPrepared: false)], [setUp]])
+    var reset: Batch { Batch(segments: [[Statement("DISCARD ALL", isPrepared: false)], [setUp]]) }
 
     /// Checks a new connection: the session's settings, then the node's identity (R3).
     func prepare(_ connection: Connection, _ done: @escaping (Result<Void, TandemError>) -> Void) {
-        let batch = Batch(segments: [[Self.setUp], [NodeIdentity.statement]])
+        let batch = Batch(segments: [[setUp], [NodeIdentity.statement]])
         connection.submit(batch, deadline: .now + configuration.connectTimeout) { [self] outcome in
             switch outcome {
             case .failure(let failure): done(.failure(TandemError(failure, node: name)))

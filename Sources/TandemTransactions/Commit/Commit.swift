@@ -144,10 +144,22 @@ struct Commit {
         let voters = seats.indices.filter { seats[$0].gid != nil }
         if voters.isEmpty { return true }
         let identities = voters.compactMap { seats[$0].session.identity }
+        await readSlots(of: voters)
         let isGranted = await runtime.permits.take(
             identities, reserve: cluster.configuration.preparedReserve, deadline: deadline, reactor: lane.reactor)
         if isGranted { for index in voters { seats[index].hasPermit = true } }
         return isGranted
+    }
+
+    /// Asks the servers whose answer is a second old. One that does not answer keeps its share: it will hardly vote either.
+    private func readSlots(of voters: [Int]) async {
+        for index in voters {
+            let session = seats[index].session
+            guard let identity = session.identity, let before = runtime.permits.mustRead(identity) else { continue }
+            let reply = try? await cluster.runControl(session.name, Batch([Presence.slots]), within: .seconds(1))
+            guard let slots = reply.flatMap({ PreparedSlots($0.only) }) else { continue }
+            runtime.permits.note(slots, of: identity, before: before, reserve: cluster.configuration.preparedReserve)
+        }
     }
 
     /// Whether there is a permit that the caller has to give back from now on.

@@ -135,6 +135,12 @@ package final class Connection: @unchecked Sendable {
         submit(operation)
     }
 
+    /// Ends a stream whose reader wants no more: the server is asked to stop, and the connection is closed. Confined.
+    package func interrupt(_ stream: RowStream) {
+        if case .running(let operation) = state, operation.stream === stream { return interrupt(operation, .cancelled) }
+        if let operation = waiting.first(where: { $0.stream === stream }) { interrupt(operation, .cancelled) }
+    }
+
     private func submit(_ operation: Operation) {
         switch state {
         case .closed:

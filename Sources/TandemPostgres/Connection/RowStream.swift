@@ -58,8 +58,10 @@ package final class RowStream: @unchecked Sendable {
         }
     }
 
+    package init() {}
+
     /// The reader has seen enough: the rest is read from the server and dropped, so that the transaction can go on.
-    func drain() {
+    package func drain() {
         isDraining = true
         rows.removeAll()
         resume?()

@@ -74,6 +74,24 @@ public struct Branch: Sendable {
         }
     }
 
+    /// Runs a query and hands its rows to `body` as they arrive, for results that are too many to hold.
+    ///
+    /// Other calls on this branch wait until `body` returns; inside of it they are refused, since they would wait for themselves. A body that returns
+    /// early leaves the connection usable: what is left is read and dropped.
+    ///
+    /// - Parameters:
+    ///   - sql: one statement that returns rows.
+    ///   - body: reads the rows.
+    /// - Returns: what `body` returns.
+    /// - Throws: what `body` throws, and what ``execute(_:rows:)`` throws. Cancellation asks the server to stop, closes the connection and throws
+    ///   `CancellationError`.
+    @discardableResult
+    public nonisolated(nonsending) func stream<V>(
+        _ sql: SQL, _ body: nonisolated(nonsending) (RowSequence) async throws -> V
+    ) async throws -> V {
+        try await session.stream(try Statement(sql), body)
+    }
+
     /// Runs several statements in one round trip.
     ///
     /// - Parameter statements: the statements, in order; the first that fails ends the pipeline.

@@ -76,7 +76,7 @@ final class BranchSession: Sendable {
     /// transaction.
     func run(_ statements: [Statement]) async throws -> [ResultSet] {
         for statement in statements { try check(statement) }
-        await turnstile.enter()
+        try await enter()
         defer { turnstile.leave() }
         return try await send(statements)
     }
@@ -87,6 +87,68 @@ final class BranchSession: Sendable {
         throw TandemError(
             .statementRefused, "\(control.rawValue) would change the transaction that the branch is part of", effect: .none, node: name,
             nextStep: control.nextStep)
+    }
+
+    /// The branch whose rows the current task reads: a statement on it would wait for the end of the stream, and so for itself.
+    @TaskLocal private static var streaming: ObjectIdentifier?
+
+    /// Runs a user statement whose rows are read by `body` as they arrive; other calls on the branch wait until it returns.
+    nonisolated(nonsending) func stream<V>(
+        _ statement: Statement, _ body: nonisolated(nonsending) (RowSequence) async throws -> V
+    ) async throws -> V {
+        try check(statement)
+        try await enter()
+        defer { turnstile.leave() }
+        // Only the statement itself may bring rows: what opens the branch goes before it.
+        _ = try await send([])
+        guard let connection else { throw TandemError(.connectionClosed, "the transaction has ended", node: name) }
+        noteTraces(of: [statement], on: connection)
+        let rows = RowStream(), reactor = connection.reactor, deadline = deadline, name = name
+        let end = StreamEnd()
+        reactor.execute { connection.stream(Batch([statement]), into: rows, deadline: deadline) { end.put($0) } }
+        let sequence = RowSequence(rows, on: reactor) { error in
+            switch error {
+            case let error as ServerError: TandemError(error, node: name, effect: .rolledBack, phase: "statement")
+            case let failure as ConnectionFailure where failure.kind == .cancelled: CancellationError()
+            case let failure as ConnectionFailure: TandemError(failure, node: name, effect: .rolledBack, phase: "statement")
+            default: error
+            }
+        }
+        let outcome: Result<V, any Error>
+        do {
+            outcome = .success(
+                try await withTaskCancellationHandler {
+                    try await Self.$streaming.withValue(ObjectIdentifier(self)) { try await body(sequence) }
+                } onCancel: {
+                    reactor.execute { connection.interrupt(rows) }
+                })
+        } catch {
+            outcome = .failure(error)
+        }
+        // A body that has seen enough: the rest is read and dropped, so that the transaction can go on.
+        reactor.execute { rows.drain() }
+        let answer = await end.answer(on: reactor)
+        var wrong: (any Error)?
+        switch answer {
+        case .failure(let failure):
+            let error = TandemError(failure, node: name, effect: .rolledBack, phase: "statement")
+            fail(error)
+            wrong = failure.kind == .cancelled ? CancellationError() : error
+        case .success(let reply): wrong = take(reply.only, after: 0)
+        }
+        let value = try outcome.get()
+        if let wrong { throw wrong }
+        return value
+    }
+
+    /// Takes the branch's turn. Refused inside the body of a stream of the same branch.
+    private func enter() async throws {
+        guard Self.streaming != ObjectIdentifier(self) else {
+            throw TandemError(
+                .statementRefused, "the rows of another statement of this branch are still being read", node: name,
+                nextStep: "read them to the end first, or collect what you need and leave the stream's body")
+        }
+        await turnstile.enter()
     }
 
     /// The caller holds the turnstile.
@@ -101,6 +163,7 @@ final class BranchSession: Sendable {
             return !state.hasBegun
         }
         let opening = isFirst ? opening(isMarked: true) : []
+        if opening.isEmpty && statements.isEmpty { return [] }
         noteTraces(of: statements, on: connection)
         let reply: SegmentReply
         do {
@@ -222,21 +285,21 @@ final class BranchSession: Sendable {
             state.savepoints += 1
             return "tandem_\(state.savepoints)"
         }
-        await turnstile.enter()
+        try await enter()
         defer { turnstile.leave() }
         _ = try await send([Statement("SAVEPOINT \(name)", isPrepared: false)])
         return name
     }
 
     func release(savepoint name: String) async throws {
-        await turnstile.enter()
+        try await enter()
         defer { turnstile.leave() }
         _ = try await send([Statement("RELEASE SAVEPOINT \(name)", isPrepared: false)])
     }
 
     /// Goes back to the savepoint; a statement's failure since then is undone with it.
     func rollBack(to name: String) async throws {
-        await turnstile.enter()
+        try await enter()
         defer { turnstile.leave() }
         guard let connection, !connection.isClosed else { return }
         state.withLock { $0.failure = nil }

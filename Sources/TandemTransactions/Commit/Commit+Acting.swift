@@ -1,0 +1,172 @@
+import Logging
+import TandemCluster
+import TandemCore
+import TandemFailpoints
+import TandemPostgres
+
+/// Sends what the machine asks for, waits, and tells it what came of it.
+extension Commit {
+    /// A batch on its way to one node, and what its answer means.
+    struct Call {
+        enum Meaning { case vote, decision, commitPrepared, rollbackPrepared, reader, silent }
+        let node: NodeID
+        let meaning: Meaning
+        let connection: Connection
+        let batch: Batch
+        let opening: Int
+        let deferred: Int
+    }
+
+    mutating func act(_ first: [CommitMachine.Action]) async {
+        var actions = first
+        while !actions.isEmpty && !isDetached {
+            var calls: [Call] = []
+            var events: [CommitMachine.Event] = []
+            var questions: [CommitMachine.Action] = []
+            for action in actions {
+                switch action {
+                case .prepare(let node): await prepare(node, &calls, &events)
+                case .decide(let node): await decide(node, &calls, &events)
+                case .commitReader(let node):
+                    add(.reader, node, Batch([Register.commit], interruption: .abandon), to: &calls) { events.append(.readerCommitted(node, false)) }
+                case .commitPrepared(let node): if !finish(node, .commitPrepared, &calls) { questions.append(action) }
+                case .rollbackPrepared(let node): if !finish(node, .rollbackPrepared, &calls) { questions.append(action) }
+                case .rollback(let node): add(.silent, node, Batch([Register.rollback], interruption: .abandon), to: &calls) {}
+                case .endReader(let node):
+                    add(.silent, node, Batch([isCommitted ? Register.commit : Register.rollback], interruption: .abandon), to: &calls) {}
+                case .askRegister, .readRow: questions.append(action)
+                case .conclude(let conclusion): conclude(conclusion)
+                }
+            }
+            if Failpoints.isArmed { await passBefore(calls) }
+            if isCommitted && options.acknowledgement == .decided && calls.allSatisfy({ $0.meaning == .commitPrepared || $0.meaning == .silent }) {
+                detach(calls)
+                return
+            }
+            let flight = Connection.launch(calls.map { ($0.connection, $0.batch) }, on: lane.reactor, deadline: limit(of: calls))
+            if Failpoints.isArmed { await passSent(calls) }
+            let answers = await landing(of: flight, calls)
+            if Failpoints.isArmed { await passAfter(calls) }
+            // A violated expectation or a cancelled caller ends the votes before the last of them could start the decision.
+            events += zip(calls, answers).compactMap { judge($0, $1) }
+            if !machine.decisionWasSent, cause != nil || Task.isCancelled {
+                isCancelled = Task.isCancelled
+                events.insert(.giveUp, at: 0)
+            }
+            for question in questions { events.append(await ask(question)) }
+            actions = events.flatMap { machine.on($0) }
+        }
+    }
+
+    /// The answers to what was sent.
+    ///
+    /// A cancelled caller does not wait for user statements that travel with a vote or the decision, which may stand behind somebody's lock.
+    ///
+    /// A vote is cancelled at the server: whatever becomes of it, the transaction ends rolled back, since the decision will not be sent. An error is
+    /// a "no"; without an answer its connection is closed, and a branch that prepared itself all the same is recovery's (R15). A decision is never
+    /// cancelled (A3): its connection is closed and the register is asked, where the tombstone wins unless the COMMIT has begun.
+    func landing(of flight: Connection.Flight, _ calls: [Call]) async -> [Result<BatchReply, ConnectionFailure>] {
+        let open = calls.filter { $0.deferred > 0 }
+        if open.isEmpty { return await flight.answers() }
+        let reactor = lane.reactor
+        let voters = open.filter { $0.meaning == .vote }.map(\.connection), others = open.filter { $0.meaning != .vote }.map(\.connection)
+        return await withTaskCancellationHandler {
+            await flight.answers()
+        } onCancel: {
+            reactor.execute {
+                voters.forEach { $0.cancelIfRunning() }
+                others.forEach { $0.closeIfRunning() }
+                reactor.schedule(at: .now + Self.patience) { voters.forEach { $0.closeIfRunning() } }
+            }
+        }
+    }
+
+    /// Votes end at the transaction's deadline. What comes after the decision gets some time even when none is left: its answers are wanted.
+    func limit(of calls: [Call]) -> ContinuousClock.Instant {
+        calls.contains { $0.meaning == .vote } ? deadline : max(deadline, .now + Self.patience)
+    }
+
+    mutating func add(_ meaning: Call.Meaning, _ node: NodeID, _ batch: Batch, to calls: inout [Call], otherwise: () -> Void) {
+        guard let session = branch(at: node), let connection = session.connection, !connection.isClosed else { return otherwise() }
+        calls.append(Call(node: node, meaning: meaning, connection: connection, batch: batch, opening: 0, deferred: 0))
+    }
+
+    mutating func conclude(_ conclusion: CommitMachine.Conclusion) {
+        switch conclusion {
+        case .committed: isCommitted = true
+        case .rolledBack, .inDoubt, .applied: break
+        case .lost(let node), .mixed(let node):
+            // R16: never silent. The caller's transaction is committed; that a branch of it is gone is for whoever looks after the nodes.
+            cluster.configuration.logger.critical(
+                "a committed transaction has lost a branch",
+                metadata: [
+                    "tandem.transaction": "\(transaction)", "tandem.node": "\(branch(at: node)?.name.rawValue ?? node.description)",
+                    "tandem.kind": "\(conclusion)",
+                ])
+        }
+    }
+
+
+    // MARK: Failpoints and phase two in the background
+
+    func passBefore(_ calls: [Call]) async {
+        for call in calls {
+            switch call.meaning {
+            case .vote: await Failpoints.pass(.beforePrepare)
+            case .commitPrepared: await Failpoints.pass(.beforeCommitPrepared)
+            case .rollbackPrepared: await Failpoints.pass(.beforeRollbackPrepared)
+            case .decision, .reader, .silent: break
+            }
+        }
+    }
+
+    func passSent(_ calls: [Call]) async {
+        for call in calls {
+            switch call.meaning {
+            case .vote: await Failpoints.pass(.afterPrepareSent)
+            case .decision: await Failpoints.pass(.afterDecisionSent)
+            case .commitPrepared: await Failpoints.pass(.afterCommitPreparedSent)
+            case .rollbackPrepared, .reader, .silent: break
+            }
+        }
+    }
+
+    func passAfter(_ calls: [Call]) async {
+        for call in calls {
+            switch call.meaning {
+            case .vote: await Failpoints.pass(.afterPrepare)
+            case .decision: await Failpoints.pass(.afterDecision)
+            case .commitPrepared: await Failpoints.pass(.afterCommitPrepared)
+            case .rollbackPrepared: await Failpoints.pass(.afterRollbackPrepared)
+            case .reader, .silent: break
+            }
+        }
+    }
+
+    /// R11, C1: COMMIT PREPARED is sent at once and its answer read with the connection's next use; the caller does not wait for it.
+    mutating func detach(_ calls: [Call]) {
+        isDetached = true
+        let permits = runtime.permits, runtime = runtime, cluster = cluster, transaction = transaction
+        for call in calls {
+            guard let session = branch(at: call.node), let identity = session.identity else { continue }
+            let isPermitted = takeOverPermit(call.node)
+            let name = session.name
+            let isCommitPrepared = call.meaning == .commitPrepared
+            let connection = call.connection, batch = call.batch, limit = ContinuousClock.now + .seconds(30)
+            lane.reactor.execute {
+                connection.submit(batch, deadline: limit) { answer in
+                    if isPermitted { permits.release(identity) }
+                    guard isCommitPrepared, Self.finish(from: answer) != .done else { return }
+                    runtime.leftPending(transaction, [name], cluster)
+                }
+            }
+        }
+    }
+}
+
+extension Failpoints {
+    /// A point of the protocol where an armed error means nothing: only what ends or holds the process acts here.
+    static func pass(_ point: Failpoint) async {
+        try? await reach(point)
+    }
+}

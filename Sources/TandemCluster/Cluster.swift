@@ -62,17 +62,28 @@ public final class Cluster: Sendable {
     }
 
     deinit {
-        for lane in lanes { lane.close() }
-        let control = Array(control.values)
-        lanes[0].reactor.execute { control.forEach { $0.close() } }
+        Self.close(lanes, Array(control.values))
         for lane in lanes { lane.reactor.stop() }
     }
 
-    /// Closes the connections that nobody uses, and each other one when it is given back. Nothing can be started afterwards.
+    /// Refuses new transactions, and closes the connections once those under way have ended, which need them to finish what they prepared. It does not
+    /// wait for them.
     public func close() {
-        for lane in lanes { lane.close() }
-        let control = Array(control.values)
-        lanes[0].reactor.execute { control.forEach { $0.close() } }
+        Self.close(lanes, Array(control.values))
+    }
+
+    private static func close(_ lanes: [Lane], _ control: [Pool]) {
+        let open = Locked(lanes.count)
+        for lane in lanes {
+            lane.close {
+                let isLast = open.withLock { open in
+                    open -= 1
+                    return open == 0
+                }
+                // Who asks the register, or finishes a branch for which the lane has no connection, uses these.
+                if isLast { lanes[0].reactor.execute { control.forEach { $0.close() } } }
+            }
+        }
     }
 
     /// The node of this name.

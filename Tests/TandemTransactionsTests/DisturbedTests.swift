@@ -60,6 +60,30 @@ struct DisturbedTests {
         }
     }
 
+    // MARK: A cluster that is closed
+
+    @Test("a cluster that is closed lets what is under way end, and takes nothing new")
+    func closing() async throws {
+        try await withDisturbedCluster { test in
+            let cluster = try test.another()
+            let receipt = try await Failpoints.withArmed("after_prepare=hold") {
+                let task = Task { try await test.transfer(on: cluster) }
+                await Failpoints.held(.afterPrepare)
+                cluster.close()
+                #expect(await refusal { try await test.transfer(on: cluster) }?.code == .connectionClosed)
+                Failpoints.release(.afterPrepare)
+                return try await task.value
+            }
+            #expect(receipt.pending == [])
+            try await test.expectMoved()
+            try await wait(for: "the connections' end") {
+                try await test.value(
+                    "n1",
+                    "SELECT count(DISTINCT objid) FROM pg_locks WHERE locktype = 'advisory' AND objid = \(UInt32(bitPattern: cluster.presence.number))") == "0"
+            }
+        }
+    }
+
     // MARK: Nodes that stop
 
     @Test("a node that hangs after the decision is named as pending, and recovery finishes it later")

@@ -158,8 +158,10 @@ struct InDoubtTests {
             let session = try await pool.lease(deadline: .now + .seconds(30))
             _ = try await session.run(Batch([Register.begin, Statement("SELECT 1")]))
             #expect(try await bench.cluster.outcome(of: old, within: .zero) == .inDoubt)
+            #expect(try await bench.cluster.describe(old).outcome == .inDoubt)
             _ = try await session.run(Batch([Register.rollback]))
             #expect(try await bench.cluster.outcome(of: old, within: .zero) == .rolledBack)
+            await #expect(throws: TandemError.Code.notFound) { _ = try await code { try await bench.cluster.describe(old) } }
             pool.reactor.execute { pool.release(session) }
         }
     }

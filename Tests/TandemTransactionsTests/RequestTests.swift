@@ -98,6 +98,38 @@ struct RequestTests {
         }
     }
 
+    @Test("with `decided`, a branch whose session has to be reset first is finished all the same, without recovery")
+    func decidedAfterReset() async throws {
+        try await withCluster { test in
+            for _ in 1...5 {
+                let request = TransactionRequest(
+                    [
+                        .init("n1", "SET work_mem = '1MB'"), .init("n1", "UPDATE account SET balance = balance - 1 WHERE id = 1"),
+                        .init("n2", "UPDATE account SET balance = balance + 1 WHERE id = 1"),
+                    ], options: options { $0.acknowledgement = .decided })
+                _ = try await test.cluster.run(request)
+            }
+            try await wait(for: "phase two") { try await test.prepared().isEmpty }
+            try await test.expectMoved(5)
+        }
+    }
+
+    @Test("an idle connection to a server that a failover left behind is not used, for work, decisions or COMMIT PREPARED")
+    func leftBehind() async throws {
+        try await withCluster { test in
+            _ = try await test.cluster.run(transfer())
+            try await test.expectMoved()
+            for node in ["n1", "n2"] as [NodeName] {
+                let runtime = try test.cluster.node(node)
+                runtime.note(timeline: 7)
+                let error = await refusal { try await test.cluster.run(TransactionRequest([.init(node, "UPDATE account SET balance = 0 WHERE id = 1")])) }
+                #expect(error?.code == .identityMismatch && error?.node == node && error?.effect == .rolledBack)
+            }
+            #expect(await refusal { try await test.cluster.run(transfer()) }?.effect == .rolledBack)
+            try await test.expectMoved()
+        }
+    }
+
     @Test("a function that turns durability off inside a branch of one message does not make its commit asynchronous")
     func durability() async throws {
         try await withCluster { test in

@@ -113,6 +113,49 @@ struct StreamTests {
         }
     }
 
+    @Test("streams of two branches inside one another refuse both branches, and never wait for each other")
+    func nested() async throws {
+        try await withCluster { test in
+            _ = try await test.cluster.transaction { tx in
+                try await tx["n1"].stream("SELECT 1") { outer in
+                    try await tx["n2"].stream("SELECT 2") { inner in
+                        for node in ["n1", "n2"] as [NodeName] {
+                            #expect(await refusal { try await tx[node].execute("SELECT 3") }?.code == .statementRefused)
+                        }
+                        for try await _ in inner {}
+                    }
+                    for try await _ in outer {}
+                }
+            }
+        }
+    }
+
+    @Test("a stream on a connection that is gone, or after the time is over, ends with an error and never hangs")
+    func lostConnection() async throws {
+        try await withCluster { test in
+            let lost = await refusal {
+                try await test.cluster.transaction { tx in
+                    let backend = try await tx["n1"].query("SELECT pg_backend_pid()", as: Int.self)[0]
+                    try await test.value("n1", "SELECT pg_terminate_backend(\(backend))")
+                    try await wait(for: "the session's end") {
+                        try await test.value("n1", "SELECT count(*) FROM pg_stat_activity WHERE pid = \(backend)") == "0"
+                    }
+                    try await tx["n1"].stream("SELECT 1") { rows in for try await _ in rows {} }
+                }
+            }
+            #expect(lost?.effect == .rolledBack && lost?.isRetrySafe == true)
+            let late = await refusal {
+                try await test.cluster.transaction(options { $0.timeout = .milliseconds(300) }) { tx in
+                    try await tx["n1"].execute("SELECT 1")
+                    try await wait(for: "the deadline") { (try? await tx["n2"].execute("SELECT 1")) == nil }
+                    try await tx["n1"].stream("SELECT 1") { rows in for try await _ in rows {} }
+                }
+            }
+            #expect(late?.effect == .rolledBack)
+            _ = try await test.transfer()
+        }
+    }
+
     @Test("a row that cannot be read is named by its number")
     func decoding() async throws {
         try await withCluster { test in

@@ -548,7 +548,7 @@ struct TransactionTests {
                 return try await tx["n1"].query(
                     """
                     SELECT pg_backend_pid(), current_setting('work_mem'), to_regclass('pg_temp.leaves') IS NULL,
-                           (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())
+                           (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND pid = pg_backend_pid())
                     """, as: Int.self, String.self, Bool.self, Int.self)
             }
             let one = try #require(first.value.first), two = try #require(second.value.first)

@@ -22,8 +22,14 @@ package final class Lane: Sendable {
         admission = Admission(reactor: reactor, places: places)
     }
 
-    func close() {
-        reactor.execute { [pools] in pools.values.forEach { $0.close() } }
+    /// Closes the connections once the transactions that are under way have ended, and calls `closed` then.
+    func close(_ closed: @escaping @Sendable () -> Void) {
+        reactor.execute { [pools, admission] in
+            admission.close {
+                pools.values.forEach { $0.close() }
+                closed()
+            }
+        }
     }
 }
 

@@ -29,14 +29,18 @@ package final class NodeRuntime: Sendable {
 
     package var name: NodeName { configuration.name }
 
+    /// Notes that the node has synchronous standbys, which a reload may have given it since its connections were opened.
+    package func noteStandby() { state.withLock { $0.waitsForStandby = true } }
+
     /// Segments that finish prepared branches, with what must hold around them.
     ///
     /// They are said as the role that owns prepared transactions: what it prepared, only it may finish. And where the node waits for a standby, COMMIT
-    /// PREPARED runs without the statement's timeout, which would cut that wait short (A3).
+    /// PREPARED runs without the statement's timeout, which would cut that wait short (A3), and with the level and the messages that make it wait and
+    /// say if it did not (A2), whatever a function of an earlier owner's left in the session.
     package func finishing(_ segments: [[Statement]]) -> FinishingMessage {
         var before: [Statement] = [], after: [Statement] = []
         if state.withLock({ $0.waitsForStandby }) {
-            before.append(Statement("SET statement_timeout = 0"))
+            before += [Statement("SELECT \(Self.durable)"), Statement("SET client_min_messages = 'notice'"), Statement("SET statement_timeout = 0")]
             after.append(Statement("RESET statement_timeout"))
         }
         if let quotedRole {
@@ -51,14 +55,15 @@ package final class NodeRuntime: Sendable {
     /// The highest timeline on which the node was seen (A13).
     package var highestTimeline: UInt32 { state.withLock { $0.highestTimeline } }
 
-    /// What a session starts with, beyond its start-up options: a level that the server sets higher than `on` stays.
+    /// Commits wait for their flush, and for standbys; a level that the server sets higher than `on` stays.
+    private static let durable = """
+        pg_catalog.set_config('synchronous_commit',
+            CASE pg_catalog.current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false)
+        """
+
+    /// What a session starts with, beyond its start-up options.
     private var setUp: Statement {
-        Statement(
-            """
-            SELECT pg_catalog.set_config('synchronous_commit',
-                CASE pg_catalog.current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false),
-                \(presence.expression)
-            """, isPrepared: false)
+        Statement("SELECT \(Self.durable), \(presence.expression)", isPrepared: false)
     }
 
     /// What gives a session its first state back after user SQL that may have changed it. DISCARD ALL stands alone: it cannot run in a block.
@@ -75,6 +80,17 @@ package final class NodeRuntime: Sendable {
         }
     }
 
+    /// Notes on which timeline the node was seen.
+    ///
+    /// - Returns: the highest one so far.
+    @discardableResult
+    package func note(timeline: UInt32) -> UInt32 {
+        state.withLock { state in
+            state.highestTimeline = max(state.highestTimeline, timeline)
+            return state.highestTimeline
+        }
+    }
+
     private func adopt(_ reply: BatchReply, _ connection: Connection) -> Result<Void, TandemError> {
         if let error = reply.only.error {
             // The schema or its table is not there (3F000, 42P01), or not ours to read.
@@ -82,11 +98,8 @@ package final class NodeRuntime: Sendable {
             return .failure(TandemError(error, node: name))
         }
         guard let result = reply.only.results.last, let identity = NodeIdentity(result) else { return .failure(notInitialised) }
-        let highest = state.withLock { state in
-            state.highestTimeline = max(state.highestTimeline, identity.timeline)
-            state.waitsForStandby = state.waitsForStandby || identity.waitsForStandby
-            return state.highestTimeline
-        }
+        if identity.waitsForStandby { noteStandby() }
+        let highest = note(timeline: identity.timeline)
         if let mismatch = identity.mismatch(with: name, of: cluster, highestTimeline: highest) { return .failure(mismatch) }
         state.withLock { $0.identity = identity }
         connection.attachment = identity

@@ -14,11 +14,13 @@ package struct Presence: Sendable {
     /// What takes the lock, as one value of a SELECT. Shared: the sessions of one coordinator hold it together, and nobody ever waits for it.
     var expression: String { "pg_catalog.pg_advisory_lock_shared(\(Self.key), \(number))" }
 
-    /// The slots of a server: the maximum, how many are taken by whomever, and how many coordinators are there.
+    /// The slots of a server: the maximum, how many are taken by whomever, how many coordinators are there, and whether it
+    /// has synchronous standbys by now.
     package static let slots = Statement(
         """
         SELECT pg_catalog.current_setting('max_prepared_transactions'), (SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_xacts),
                (SELECT pg_catalog.count(DISTINCT l.objid) FROM pg_catalog.pg_locks l
-                WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.classid OPERATOR(pg_catalog.=) \(key) AND l.objsubid OPERATOR(pg_catalog.=) 2)
+                WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.classid OPERATOR(pg_catalog.=) \(key) AND l.objsubid OPERATOR(pg_catalog.=) 2),
+               pg_catalog.current_setting('synchronous_standby_names') OPERATOR(pg_catalog.<>) ''
         """)
 }

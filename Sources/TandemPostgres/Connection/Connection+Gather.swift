@@ -23,7 +23,9 @@ extension Connection {
         if calls.isEmpty { return flight }
         reactor.execute {
             for (index, call) in calls.enumerated() {
-                call.connection.submit(call.batch, deadline: deadline) { flight.put($0, at: index) }
+                let operation = Operation(call.batch, deadline: deadline, caller: .closure { flight.put($0, at: index) })
+                flight.take(operation, of: call.connection, at: index)
+                call.connection.submit(operation)
             }
         }
         return flight
@@ -34,6 +36,8 @@ extension Connection {
         private let reactor: Reactor
         private var landed: [Result<BatchReply, ConnectionFailure>]
         private var missing: Int
+        /// What has no answer yet, by place.
+        private var open: [Int: (operation: Operation, connection: Connection)] = [:]
         private var waiter: UnsafeContinuation<[Result<BatchReply, ConnectionFailure>], Never>?
 
         /// Says what stands in a place whose answer has not come: nobody reads it.
@@ -45,8 +49,21 @@ extension Connection {
             missing = count
         }
 
+        fileprivate func take(_ operation: Operation, of connection: Connection, at index: Int) { open[index] = (operation, connection) }
+
+        /// Asks the servers to stop those of the batches that have no answer yet. Confined.
+        package func cancel(_ places: [Int]) {
+            for place in places { open[place].map { $0.connection.cancel($0.operation) } }
+        }
+
+        /// Gives those of the batches up that have no answer yet, and closes their connections. Confined.
+        package func close(_ places: [Int]) {
+            for place in places { open[place].map { $0.connection.close(waitingFor: $0.operation) } }
+        }
+
         fileprivate func put(_ answer: Result<BatchReply, ConnectionFailure>, at index: Int) {
             landed[index] = answer
+            open[index] = nil
             missing -= 1
             if missing == 0, let waiter {
                 self.waiter = nil

@@ -141,7 +141,8 @@ package final class Connection: @unchecked Sendable {
         if let operation = waiting.first(where: { $0.stream === stream }) { interrupt(operation, .cancelled) }
     }
 
-    private func submit(_ operation: Operation) {
+    /// Sends a batch that is known by its operation. Confined.
+    func submit(_ operation: Operation) {
         switch state {
         case .closed:
             operation.complete(.failure(failure(.closed, wasSent: false)))
@@ -377,11 +378,7 @@ package final class Connection: @unchecked Sendable {
     }
 
     private func interrupt(_ operation: Operation, _ kind: ConnectionFailure.Kind) {
-        if let index = waiting.firstIndex(where: { $0 === operation }) {
-            waiting.remove(at: index)
-            operation.complete(.failure(failure(kind, wasSent: false)))
-            return
-        }
+        if takeBack(operation, kind) { return }
         guard case .running(let current) = state, current === operation else { return }
         // A connection that was sent a cancel is closed, not reused: a late one would hit the next owner's statement.
         if operation.batch.interruption == .cancel { cancelHandle.cancel() }
@@ -395,17 +392,26 @@ package final class Connection: @unchecked Sendable {
         close(failure(.closed, wasSent: true))
     }
 
-    /// Asks the server to stop what is running, and goes on waiting for its answer. The connection takes nothing new afterwards: a cancel that comes late
-    /// would hit the wrong statement. Confined.
-    package func cancelIfRunning() {
-        guard case .running = state else { return }
+    /// Asks the server to stop a batch that has no answer yet, and goes on waiting for it. The connection takes nothing new afterwards: a cancel that comes
+    /// late would hit the wrong statement. Confined.
+    func cancel(_ operation: Operation) {
+        guard !takeBack(operation), case .running(let current) = state, current === operation else { return }
         isSpent = true
         cancelHandle.cancel()
     }
 
-    /// Closes the session if it is waiting for an answer: whoever waits is told that none came. Confined.
-    package func closeIfRunning() {
-        if case .running = state { close(failure(.cancelled, wasSent: true)) }
+    /// Closes the session if it is waiting for the answer to this batch: whoever waits is told that none came. Confined.
+    func close(waitingFor operation: Operation) {
+        guard !takeBack(operation), case .running(let current) = state, current === operation else { return }
+        close(failure(.cancelled, wasSent: true))
+    }
+
+    /// Takes a batch back that has not been sent.
+    private func takeBack(_ operation: Operation, _ kind: ConnectionFailure.Kind = .cancelled) -> Bool {
+        guard let index = waiting.firstIndex(where: { $0 === operation }) else { return false }
+        waiting.remove(at: index)
+        operation.complete(.failure(failure(kind, wasSent: false)))
+        return true
     }
 
     private func lose() {
@@ -426,7 +432,6 @@ package final class Connection: @unchecked Sendable {
         PQsetNoticeReceiver(connection, { _, _ in }, nil)
         PQfinish(connection)
         if case .running(let operation) = before {
-            operation.stream?.finish(reason)
             operation.complete(.failure(reason))
         }
         let never = ConnectionFailure(kind: reason.kind == .lost ? .lost : .closed, wasSent: false, serverError: reason.serverError, message: reason.message)

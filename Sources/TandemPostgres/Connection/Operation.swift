@@ -53,6 +53,8 @@ final class Operation: @unchecked Sendable {
     func complete(_ result: Result<BatchReply, ConnectionFailure>) {
         let caller = caller
         self.caller = .nobody
+        // A reader of rows waits for them and not for this answer.
+        if case .failure(let failure) = result { stream?.finish(failure) }
         switch caller {
         case .nobody: break
         case .closure(let tell): tell(result)

@@ -17,6 +17,9 @@ package final class Admission: @unchecked Sendable {
     private var used: [NodeName: Int] = [:]
     private var waiters: Deque<Waiter> = []
     private var number: UInt64 = 0
+    /// Set when nobody may enter any more; called when the last one has left.
+    private var whenEmpty: (() -> Void)?
+    private var isClosed = false
 
     /// `places` is how many transactions may touch each node at a time: the size of its pool.
     package init(reactor: Reactor, places: [NodeName: Int]) {
@@ -31,7 +34,7 @@ package final class Admission: @unchecked Sendable {
     /// - Throws: `admissionTimeout` at the deadline, with the length of the queue; `CancellationError`.
     nonisolated(nonsending) package func enter(_ nodes: [NodeName], deadline: ContinuousClock.Instant) async throws {
         // On the reactor's own thread, with room and nobody in line, there is nothing to wait for.
-        if reactor.isCurrent && waiters.isEmpty && fits(nodes) && !Task.isCancelled { return take(nodes) }
+        if reactor.isCurrent && waiters.isEmpty && !isClosed && fits(nodes) && !Task.isCancelled { return take(nodes) }
         let ticket = Ticket()
         try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
@@ -59,6 +62,10 @@ package final class Admission: @unchecked Sendable {
     }
 
     private func enter(_ nodes: [NodeName], deadline: ContinuousClock.Instant, _ admit: @escaping (Result<Void, TandemError>) -> Void) -> UInt64? {
+        if isClosed {
+            admit(.failure(Self.closed))
+            return nil
+        }
         if waiters.isEmpty && fits(nodes) {
             take(nodes)
             admit(.success(()))
@@ -88,6 +95,25 @@ package final class Admission: @unchecked Sendable {
     package func leave(_ nodes: [NodeName]) {
         for node in nodes { used[node, default: 0] -= 1 }
         admitNext()
+        endIfEmpty()
+    }
+
+    /// Refuses everybody who is not in yet, and calls `whenEmpty` when the last of the others has left: what is under way needs its connections to
+    /// its end, or prepared branches would stay behind. Confined.
+    package func close(whenEmpty: @escaping () -> Void) {
+        guard !isClosed else { return }
+        isClosed = true
+        self.whenEmpty = whenEmpty
+        while let waiter = waiters.popFirst() { waiter.admit(.failure(Self.closed)) }
+        endIfEmpty()
+    }
+
+    private static let closed = TandemError(.connectionClosed, "the cluster is closed")
+
+    private func endIfEmpty() {
+        guard let whenEmpty, used.values.allSatisfy({ $0 <= 0 }) else { return }
+        self.whenEmpty = nil
+        whenEmpty()
     }
 
     private func admitNext() {

@@ -89,7 +89,12 @@ package final class Pool: @unchecked Sendable {
     package var isReady: Bool { waiters.isEmpty && idle.contains { !$0.isClosed } }
 
     /// Leases an idle connection if there is one, whoever waits in line and whether or not the task is cancelled: for what has to be sent. Confined.
-    package func takeIdle() -> Connection? { isClosed ? nil : popIdle() }
+    package func takeIdle() -> Connection? {
+        // One that still waits for the answer to its last owner's message would make what has to be sent wait, too.
+        guard !isClosed, let index = idle.lastIndex(where: { $0.isIdle && !$0.isClosed }) else { return nil }
+        defer { keepMinimum() }
+        return idle.remove(at: index)
+    }
 
     /// The idle connection that was used last: the one whose server process has the warmest caches.
     private func popIdle() -> Connection? {

@@ -7,7 +7,7 @@ import TandemPostgres
 /// Sends what the machine asks for, waits, and tells it what came of it.
 extension Commit {
     /// A batch on its way to one node, and what its answer means.
-    struct Call {
+    struct Call: Sendable {
         enum Meaning { case vote, decision, commitPrepared, rollbackPrepared, reader, silent }
         let node: NodeID
         let meaning: Meaning
@@ -29,8 +29,8 @@ extension Commit {
                 case .decide(let node): await decide(node, &calls, &events)
                 case .commitReader(let node):
                     add(.reader, node, Batch([Register.commit], interruption: .abandon), to: &calls) { events.append(.readerCommitted(node, false)) }
-                case .commitPrepared(let node): if !finish(node, .commitPrepared, &calls) { questions.append(action) }
-                case .rollbackPrepared(let node): if !finish(node, .rollbackPrepared, &calls) { questions.append(action) }
+                case .commitPrepared(let node): if await !finish(node, .commitPrepared, &calls) { questions.append(action) }
+                case .rollbackPrepared(let node): if await !finish(node, .rollbackPrepared, &calls) { questions.append(action) }
                 case .rollback(let node): add(.silent, node, Batch([Register.rollback], interruption: .abandon), to: &calls) {}
                 case .endReader(let node):
                     add(.silent, node, Batch([isCommitted ? Register.commit : Register.rollback], interruption: .abandon), to: &calls) {}
@@ -39,8 +39,9 @@ extension Commit {
                 }
             }
             if Failpoints.isArmed { await passBefore(calls) }
-            if isCommitted && options.acknowledgement == .decided && calls.allSatisfy({ $0.meaning == .commitPrepared || $0.meaning == .silent }) {
-                detach(calls)
+            let isPhaseTwo = calls.allSatisfy { $0.meaning == .commitPrepared || $0.meaning == .silent }
+            if isCommitted && options.acknowledgement == .decided && isPhaseTwo {
+                detach(calls, unsent: questions)
                 return
             }
             let flight = Connection.launch(calls.map { ($0.connection, $0.batch) }, on: lane.reactor, deadline: limit(of: calls))
@@ -66,17 +67,18 @@ extension Commit {
     /// a "no"; without an answer its connection is closed, and a branch that prepared itself all the same is recovery's (R15). A decision is never
     /// cancelled (A3): its connection is closed and the register is asked, where the tombstone wins unless the COMMIT has begun.
     func landing(of flight: Connection.Flight, _ calls: [Call]) async -> [Result<BatchReply, ConnectionFailure>] {
-        let open = calls.filter { $0.deferred > 0 }
+        let open = calls.indices.filter { calls[$0].deferred > 0 }
         if open.isEmpty { return await flight.answers() }
         let reactor = lane.reactor
-        let voters = open.filter { $0.meaning == .vote }.map(\.connection), others = open.filter { $0.meaning != .vote }.map(\.connection)
+        let voters = open.filter { calls[$0].meaning == .vote }, others = open.filter { calls[$0].meaning != .vote }
         return await withTaskCancellationHandler {
             await flight.answers()
         } onCancel: {
             reactor.execute {
-                voters.forEach { $0.cancelIfRunning() }
-                others.forEach { $0.closeIfRunning() }
-                reactor.schedule(at: .now + Self.patience) { voters.forEach { $0.closeIfRunning() } }
+                // What has landed is nobody's business any more: its connection may be with somebody else.
+                flight.cancel(voters)
+                flight.close(others)
+                reactor.schedule(at: .now + Self.patience) { flight.close(voters) }
             }
         }
     }
@@ -105,7 +107,6 @@ extension Commit {
                 ])
         }
     }
-
 
     // MARK: Failpoints and phase two in the background
 
@@ -143,23 +144,38 @@ extension Commit {
         }
     }
 
-    /// R11, C1: COMMIT PREPARED is sent at once and its answer read with the connection's next use; the caller does not wait for it.
-    mutating func detach(_ calls: [Call]) {
+    /// R11, C1: COMMIT PREPARED is sent at once and its answer read with the connection's next use; the caller does not wait for it. Where no connection
+    /// is idle (the branch's own may still be on the way back to its first state) it is sent as soon as there is one.
+    mutating func detach(_ calls: [Call], unsent: [CommitMachine.Action]) {
         isDetached = true
-        let permits = runtime.permits, runtime = runtime, cluster = cluster, transaction = transaction
+        let limit = Self.detachedPatience
         for call in calls {
-            guard let session = branch(at: call.node), let identity = session.identity else { continue }
-            let isPermitted = takeOverPermit(call.node)
-            let name = session.name
-            let isCommitPrepared = call.meaning == .commitPrepared
-            let connection = call.connection, batch = call.batch, limit = ContinuousClock.now + .seconds(30)
+            let end = ending(of: call.node, isAwaited: call.meaning == .commitPrepared)
+            lane.reactor.execute { call.connection.submit(call.batch, deadline: .now + limit) { end($0) } }
+        }
+        for case .commitPrepared(let node) in unsent {
+            guard let session = branch(at: node), let message = finishing(node, true) else { continue }
+            let end = ending(of: node, isAwaited: true)
             lane.reactor.execute {
-                connection.submit(batch, deadline: limit) { answer in
-                    if isPermitted { permits.release(identity) }
-                    guard isCommitPrepared, Self.finish(from: answer) != .done else { return }
-                    runtime.leftPending(transaction, [name], cluster)
+                session.whenOpen(within: limit) { connection in
+                    guard let connection else { return end(nil) }
+                    connection.submit(Batch(segments: message.segments, interruption: .abandon), deadline: .now + limit) {
+                        end($0)
+                        session.giveBack()
+                    }
                 }
             }
+        }
+    }
+
+    /// What the answer to a branch's last message changes when nobody waits for it: the permit comes back, and a branch that is not known to be
+    /// finished is left to recovery.
+    private mutating func ending(of node: NodeID, isAwaited: Bool) -> @Sendable (Result<BatchReply, ConnectionFailure>?) -> Void {
+        let runtime = runtime, cluster = cluster, transaction = transaction, permit = takeOverPermit(node), name = branch(at: node)?.name
+        return { answer in
+            if let permit { runtime.permits.release(permit) }
+            guard isAwaited, let name, answer.map({ Self.finish(from: $0) }) != .done else { return }
+            runtime.leftPending(transaction, [name], cluster)
         }
     }
 }

@@ -28,7 +28,7 @@ extension Commit {
             }
             return .verdict(verdict)
         case .commitPrepared(let node), .rollbackPrepared(let node):
-            // The branch's own connection is gone. The node may well be there: one attempt on the connection that looks after transactions.
+            // The lane has no connection for it. The node may well be there: one attempt on the connection that looks after transactions.
             guard let session = branch(at: node), let message = finishing(node, isCommitted) else { return .finished(node, .unknown) }
             let batch = Batch(segments: message.segments, interruption: .abandon)
             guard let reply = try? await cluster.runControlToTheEnd(session.name, batch, within: Self.patience)

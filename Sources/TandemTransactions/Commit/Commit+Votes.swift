@@ -23,6 +23,11 @@ extension Commit {
             await rollBackOpen(session)
             return events.append(.decision(.refused))
         }
+        // The connection first: what it knows of its server is what counts.
+        do { _ = try await session.open() } catch {
+            if let error = error as? TandemError { note(error) } else { isCancelled = true }
+            return events.append(.decision(.refused))
+        }
         await Failpoints.pass(.beforeDecision)
         // A13: a decision counts only on the timeline on which the branch began; a server that was left behind by a failover decides nothing.
         let identity = session.identity
@@ -83,8 +88,12 @@ extension Commit {
     }
 
     /// COMMIT PREPARED or ROLLBACK PREPARED on any connection of the lane to the node: a prepared branch belongs to no session.
-    func finish(_ node: NodeID, _ meaning: Call.Meaning, _ calls: inout [Call]) -> Bool {
-        guard let message = finishing(node, meaning == .commitPrepared), let connection = branch(at: node)?.reopen() else { return false }
+    func finish(_ node: NodeID, _ meaning: Call.Meaning, _ calls: inout [Call]) async -> Bool {
+        guard let message = finishing(node, meaning == .commitPrepared), let session = branch(at: node) else { return false }
+        // With `decided` the caller waits for nothing that comes after the decision.
+        let isHurried = isCommitted && options.acknowledgement == .decided
+        let connection = isHurried ? session.reopen() : await session.reopen(within: Self.patience)
+        guard let connection else { return false }
         let batch = Batch(segments: message.segments, interruption: .abandon)
         calls.append(Call(node: node, meaning: meaning, connection: connection, batch: batch, opening: 0, deferred: 0))
         return true

@@ -8,6 +8,8 @@ import TandemPostgres
 struct Commit {
     /// How long after the deadline a decision that was sent may still be asked for: nobody should be told "in doubt" for a hiccup.
     static let patience = Duration.seconds(3)
+    /// How long COMMIT PREPARED may take when nobody waits for it.
+    static let detachedPatience = Duration.seconds(30)
     static let backoff = Backoff(base: .milliseconds(20), cap: .milliseconds(500))
 
     let cluster: Cluster
@@ -38,7 +40,8 @@ struct Commit {
         let session: BranchSession
         /// The name under which it is prepared; none for the commit point and for branches that only read.
         let gid: GID?
-        var hasPermit = false
+        /// Where it holds a permit: the node as it was known when the permit was taken.
+        var permit: NodeIdentity?
     }
 
     init(
@@ -144,10 +147,11 @@ struct Commit {
         let voters = seats.indices.filter { seats[$0].gid != nil }
         if voters.isEmpty { return true }
         let identities = voters.compactMap { seats[$0].session.identity }
+        guard identities.count == voters.count else { return false }
         await readSlots(of: voters)
         let isGranted = await runtime.permits.take(
             identities, reserve: cluster.configuration.preparedReserve, deadline: deadline, reactor: lane.reactor)
-        if isGranted { for index in voters { seats[index].hasPermit = true } }
+        if isGranted { for (index, identity) in zip(voters, identities) { seats[index].permit = identity } }
         return isGranted
     }
 
@@ -156,22 +160,21 @@ struct Commit {
         for index in voters {
             let session = seats[index].session
             guard let identity = session.identity, let before = runtime.permits.mustRead(identity) else { continue }
-            let reply = try? await cluster.runControl(session.name, Batch([Presence.slots]), within: .seconds(1))
+            let reply = try? await cluster.runControl(session.name, Batch([Presence.slots]), within: min(.seconds(1), max(.milliseconds(1), deadline - .now)))
             guard let slots = reply.flatMap({ PreparedSlots($0.only) }) else { continue }
+            if slots.hasStandby { session.node.noteStandby() }
             runtime.permits.note(slots, of: identity, before: before, reserve: cluster.configuration.preparedReserve)
         }
     }
 
-    /// Whether there is a permit that the caller has to give back from now on.
-    mutating func takeOverPermit(_ node: NodeID) -> Bool {
-        guard let index = seats.firstIndex(where: { $0.node == node && $0.hasPermit }) else { return false }
-        seats[index].hasPermit = false
-        return true
+    /// Takes a branch's permit away from the commit, to be given back later.
+    mutating func takeOverPermit(_ node: NodeID) -> NodeIdentity? {
+        guard let index = seats.firstIndex(where: { $0.node == node }) else { return nil }
+        defer { seats[index].permit = nil }
+        return seats[index].permit
     }
 
     mutating func givePermit(_ node: NodeID) {
-        guard let index = seats.firstIndex(where: { $0.node == node && $0.hasPermit }), let identity = seats[index].session.identity else { return }
-        seats[index].hasPermit = false
-        runtime.permits.release(identity)
+        if let identity = takeOverPermit(node) { runtime.permits.release(identity) }
     }
 }

@@ -8,6 +8,8 @@ struct PreparedSlots: Sendable, Equatable {
     let taken: Int
     /// How many coordinators are at work on the server, this one included.
     let coordinators: Int
+    /// Whether it has synchronous standbys.
+    var hasStandby = false
 
     init(maximum: Int, taken: Int, coordinators: Int) {
         self.maximum = maximum
@@ -21,6 +23,7 @@ struct PreparedSlots: Sendable, Equatable {
             let taken = result.text(0, 1).flatMap({ Int($0) }), let coordinators = result.text(0, 2).flatMap({ Int($0) })
         else { return nil }
         self.init(maximum: maximum, taken: taken, coordinators: coordinators)
+        hasStandby = result.text(0, 3) == "t"
     }
 
     /// The share of one coordinator (B7): what others have not taken, less the reserve, divided by the coordinators.

@@ -12,7 +12,8 @@ extension Cluster {
         return (evidence.map(\.description), unreachable)
     }
 
-    /// What the nodes know about a transaction, asked at the same time. It changes nothing.
+    /// What the nodes know about a transaction, asked at the same time. It changes nothing. Where nobody has a trace, sessions that may be in the
+    /// transaction without saying so are waited for, a second at most.
     ///
     /// - Parameter id: the transaction.
     /// - Returns: its decision as far as the register tells, and its branches.
@@ -20,8 +21,7 @@ extension Cluster {
     ///   retention (presumed abort: a transaction that rolls back in order leaves nothing).
     @concurrent
     public func describe(_ id: TransactionID) async throws -> TransactionDescription {
-        let evidence = await Survey(cluster: self).evidence(of: id)
-        guard evidence.hasTrace || evidence.failure != nil else { throw TandemError.noTrace }
+        guard let evidence = await Survey(cluster: self).trace(of: id) else { throw TandemError.noTrace }
         return evidence.description
     }
 
@@ -88,7 +88,8 @@ extension Cluster {
     ///
     /// - Parameters:
     ///   - id: the transaction.
-    ///   - limit: how long to go on asking; zero asks once.
+    ///   - limit: how long to go on asking; zero asks once, and again for at most a second while sessions
+    ///     are in transactions that they do not name.
     /// - Returns: the outcome; in doubt when it was not known in time, or when the nodes contradict each other.
     /// - Throws: `transactionForgotten` when the id is older than what the nodes remember; `CancellationError`.
     @concurrent

@@ -33,7 +33,8 @@ struct OutcomeQuestion {
     /// One look at all nodes; `nil` while nobody can say.
     private func look(_ unnamed: inout UnnamedSession.Watch) async throws -> Outcome? {
         let evidence = await Survey(cluster: cluster, limit: limit).evidence(of: transaction)
-        unnamed.look(evidence.unnamed)
+        // A look that a node did not answer shows too few sessions, and decides nothing.
+        if evidence.failure == nil { unnamed.look(evidence.unnamed) }
         let isLive = TransactionRuntime.of(cluster).isLive(transaction)
         switch try evidence.step(grace: cluster.configuration.recoveryGrace, isLive: isLive, mayBeOpen: unnamed.mayBeOpen) {
         case .wait: return nil

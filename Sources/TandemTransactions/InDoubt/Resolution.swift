@@ -22,8 +22,7 @@ struct Resolution {
                 nextStep: "wait for it, or cancel its task")
         }
         let survey = Survey(cluster: cluster)
-        var evidence = await survey.evidence(of: transaction)
-        guard evidence.hasTrace || evidence.failure != nil else { throw TandemError.noTrace }
+        guard var evidence = await survey.trace(of: transaction) else { throw TandemError.noTrace }
         var way = try evidence.way(toResolveAs: wish)
         if case .force = way {
             // A connection that broke just now looks like a node out of reach: only one that is so twice is.

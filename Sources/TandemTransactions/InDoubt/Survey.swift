@@ -33,12 +33,29 @@ struct Survey {
         var entries: [TransactionID: Entry] = [:]
     }
 
+    /// How long sessions that do not name their transaction are waited for: they come and go in milliseconds.
+    private static let patience = Duration.seconds(1), pause = Duration.milliseconds(50)
+
     private var nodes: [NodeName] { cluster.configuration.nodes.map(\.name) }
 
     /// What is known about one transaction.
     func evidence(of transaction: TransactionID) async -> Evidence {
         let listings = await list()
         return await evidence(of: [transaction], listings)[0]
+    }
+
+    /// As ``evidence(of:)``, but `nil` where every node has answered, none has a trace, and no session that was there is in a transaction without
+    /// saying in which.
+    func trace(of transaction: TransactionID) async -> Evidence? {
+        var unnamed = UnnamedSession.Watch()
+        let end = ContinuousClock.now + Self.patience
+        while true {
+            let evidence = await evidence(of: transaction)
+            if evidence.hasTrace || evidence.failure != nil { return evidence }
+            unnamed.look(evidence.unnamed)
+            if !unnamed.mayBeOpen { return nil }
+            guard ContinuousClock.now < end, (try? await Task.sleep(for: Self.pause)) != nil else { return evidence }
+        }
     }
 
     /// What is known about each transaction that has a prepared branch, the oldest first, and which nodes did not answer.

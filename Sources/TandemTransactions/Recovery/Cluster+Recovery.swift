@@ -1,3 +1,4 @@
+import Logging
 public import TandemCluster
 import TandemCore
 import TandemPostgres
@@ -19,7 +20,9 @@ extension Cluster {
             _ = await RecoveryPass(cluster: self, grace: configuration.recoveryGrace, isDryRun: false).run()
             if ContinuousClock.now >= nextRetention {
                 // What it could not do now (a node is down, a transaction is open) it does next time.
-                _ = try? await retention.run()
+                do { _ = try await retention.run() } catch {
+                    if !Task.isCancelled { configuration.logger.warning("rows of the register stay for now", metadata: ["tandem.reason": "\(error)"]) }
+                }
                 nextRetention = .now + retention.interval
             }
             await runtime.pause(for: configuration.recoveryInterval, after: wakes)

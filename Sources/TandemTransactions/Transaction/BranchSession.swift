@@ -89,8 +89,8 @@ final class BranchSession: Sendable {
             nextStep: control.nextStep)
     }
 
-    /// The branch whose rows the current task reads: a statement on it would wait for the end of the stream, and so for itself.
-    @TaskLocal private static var streaming: ObjectIdentifier?
+    /// The branches whose rows the current task reads: a statement on one of them would wait for the end of its stream, and so for itself.
+    @TaskLocal private static var streaming: Set<ObjectIdentifier> = []
 
     /// Runs a user statement whose rows are read by `body` as they arrive; other calls on the branch wait until it returns.
     nonisolated(nonsending) func stream<V>(
@@ -118,7 +118,7 @@ final class BranchSession: Sendable {
         do {
             outcome = .success(
                 try await withTaskCancellationHandler {
-                    try await Self.$streaming.withValue(ObjectIdentifier(self)) { try await body(sequence) }
+                    try await Self.$streaming.withValue(Self.streaming.union([ObjectIdentifier(self)])) { try await body(sequence) }
                 } onCancel: {
                     reactor.execute { connection.interrupt(rows) }
                 })
@@ -143,7 +143,7 @@ final class BranchSession: Sendable {
 
     /// Takes the branch's turn. Refused inside the body of a stream of the same branch.
     private func enter() async throws {
-        guard Self.streaming != ObjectIdentifier(self) else {
+        guard !Self.streaming.contains(ObjectIdentifier(self)) else {
             throw TandemError(
                 .statementRefused, "the rows of another statement of this branch are still being read", node: name,
                 nextStep: "read them to the end first, or collect what you need and leave the stream's body")
@@ -233,12 +233,10 @@ final class BranchSession: Sendable {
         if let connection { return connection }
         guard let pool = lane.pools[name] else { throw TandemError(.unknownNode, "there is no node \(name)", node: name) }
         do {
-            let connection = try await pool.lease(deadline: deadline)
-            state.withLock { state in
-                state.connection = connection
-                state.identity = connection.attachment as? NodeIdentity
+            while true {
+                let connection = try await pool.lease(deadline: deadline)
+                if keep(connection) { return connection }
             }
-            return connection
         } catch let error as TandemError {
             let error = error.with(effect: .rolledBack, phase: "begin")
             fail(error)
@@ -268,13 +266,44 @@ final class BranchSession: Sendable {
         }
     }
 
-    /// A connection for what follows the decision, on the lane's reactor: the one that the branch holds, else an idle one. An admitted transaction has
-    /// a place at each of its nodes, so there is one unless the node was lost or the one that was given back is still being reset.
+    /// A connection for what follows the vote, on the lane's reactor: an idle one, if there is any. The branch's own was given back and may be with
+    /// somebody else, or being reset.
     func reopen() -> Connection? {
-        if let connection, !connection.isClosed { return connection }
-        guard let connection = lane.pools[name]?.takeIdle() else { return nil }
-        state.withLock { $0.connection = connection }
-        return connection
+        while let connection = lane.pools[name]?.takeIdle() {
+            if keep(connection) { return connection }
+        }
+        return nil
+    }
+
+    /// As ``reopen()``, but waits for a connection, or for a new one, whether or not the task is cancelled.
+    func reopen(within limit: Duration) async -> Connection? {
+        if let connection = reopen() { return connection }
+        return await withCheckedContinuation { continuation in
+            lane.reactor.execute { self.whenOpen(within: limit) { continuation.resume(returning: $0) } }
+        }
+    }
+
+    /// Calls `body` on the lane's reactor with a connection that the branch holds from then on, or with none when the time is over. On the reactor.
+    func whenOpen(within limit: Duration, _ body: @escaping (Connection?) -> Void) {
+        guard let pool = lane.pools[name] else { return body(nil) }
+        pool.lease(deadline: .now + limit) { result in
+            guard let connection = try? result.get(), self.keep(connection) else { return body(nil) }
+            body(connection)
+        }
+    }
+
+    /// Keeps a leased connection, unless it leads to a server that a failover has left behind (A13): nothing may be decided or finished there.
+    private func keep(_ connection: Connection) -> Bool {
+        let identity = connection.attachment as? NodeIdentity
+        guard (identity?.timeline ?? 0) >= node.highestTimeline else {
+            connection.reactor.execute { connection.close() }
+            return false
+        }
+        state.withLock { state in
+            state.connection = connection
+            state.identity = identity
+        }
+        return true
     }
 
     // MARK: Savepoints

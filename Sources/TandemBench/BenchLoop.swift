@@ -48,23 +48,33 @@ struct BenchLoop: Sendable {
     @concurrent
     private func client(_ number: Int, _ lane: Lane, until end: ContinuousClock.Instant) async throws -> Measurement {
         let isSingleNode = line == .plain || line == .prepared
+        // A single-node loop stays on its node and its connection, as each client of pgbench does.
+        guard isSingleNode, let pool = lane.pools[nodes[number % nodes.count]] else { return try await loop(lane, nil, until: end) }
+        let connection = try await pool.lease(deadline: .now + Self.patience)
+        defer { lane.reactor.execute { pool.release(connection) } }
+        return try await loop(lane, connection, until: end)
+    }
+
+    @concurrent
+    private func loop(_ lane: Lane, _ own: Connection?, until end: ContinuousClock.Instant) async throws -> Measurement {
         var random = FastRandom(seed: .random(in: 1 ... .max))
         var measurement = Measurement()
         measurement.milliseconds.reserveCapacity(20_000)
         var before = ContinuousClock.now
         // The last transaction of a line that adds and takes in turn is a taking one.
-        var owed: (node: NodeName, amount: Int, row: Int)?
+        var owed: (amount: Int, row: Int)?
         while before < end || owed != nil {
-            if let debt = owed {
+            if let own, let debt = owed {
                 owed = nil
-                try await once(lane, debt.node, debt.node, debt.amount, debt.row, debt.row)
-            } else {
-                // A single-node loop stays on its node, as each client of pgbench does.
-                let first = isSingleNode ? number % nodes.count : random.next(nodes.count)
-                let second = nodes.count > 1 ? (first + 1 + random.next(nodes.count - 1)) % nodes.count : first
+                try await once(own, debt.amount, debt.row)
+            } else if let own {
                 let amount = 1 + random.next(100), row = 1 + random.next(accounts)
-                if isSingleNode { owed = (nodes[first], -amount, row) }
-                try await once(lane, nodes[first], nodes[second], amount, row, 1 + random.next(accounts))
+                owed = (-amount, row)
+                try await once(own, amount, row)
+            } else {
+                let first = random.next(nodes.count)
+                let second = nodes.count > 1 ? (first + 1 + random.next(nodes.count - 1)) % nodes.count : first
+                try await once(lane, nodes[first], nodes[second], 1 + random.next(100), 1 + random.next(accounts), 1 + random.next(accounts))
             }
             let after = ContinuousClock.now
             measurement.transactions += 1
@@ -78,12 +88,18 @@ struct BenchLoop: Sendable {
         Statement(Self.update, parameters: ParameterBuffer(texts: [String(amount), String(row)]))
     }
 
-    /// One transaction. What a single-node line adds, the next one of the same client takes back, so that the money stays constant.
+    /// One transaction of a single-node line. What it adds, the next one of the same client takes back, so that the money stays constant.
+    private func once(_ connection: Connection, _ amount: Int, _ row: Int) async throws {
+        guard line == .prepared else { return try await send(connection, [[statement(amount, row)]]) }
+        let gid = "bench-\(UInt64.random(in: 0 ... .max))"
+        try await send(connection, [[Statement("BEGIN"), statement(amount, row), Statement("PREPARE TRANSACTION '\(gid)'", isPrepared: false)]])
+        try await send(connection, [[Statement("COMMIT PREPARED '\(gid)'", isPrepared: false)]])
+    }
+
+    /// One transaction over two nodes.
     private func once(_ lane: Lane, _ first: NodeName, _ second: NodeName, _ amount: Int, _ row: Int, _ other: Int) async throws {
         switch line {
-        case .pgbench: break
-        case .plain: try await with(lane, first) { try await send($0, [[statement(amount, row)]]) }
-        case .prepared: try await prepared(lane, first, amount, row)
+        case .pgbench, .plain, .prepared: break
         case .floor: try await floor(lane, first, second, amount, row, other)
         case .textbook: try await textbook(lane, first, second, amount, row, other)
         case .bare: try await bare(lane, first, second, amount, row, other)
@@ -93,14 +109,6 @@ struct BenchLoop: Sendable {
                     .init(first, SQL(Self.update, parameters: [.text(String(-amount)), .text(String(row))])),
                     .init(second, SQL(Self.update, parameters: [.text(String(amount)), .text(String(other))])),
                 ]))
-        }
-    }
-
-    private func prepared(_ lane: Lane, _ node: NodeName, _ amount: Int, _ row: Int) async throws {
-        let gid = "bench-\(UInt64.random(in: 0 ... .max))"
-        try await with(lane, node) { connection in
-            try await send(connection, [[Statement("BEGIN"), statement(amount, row), Statement("PREPARE TRANSACTION '\(gid)'", isPrepared: false)]])
-            try await send(connection, [[Statement("COMMIT PREPARED '\(gid)'", isPrepared: false)]])
         }
     }
 

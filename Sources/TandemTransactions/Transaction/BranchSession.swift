@@ -20,6 +20,7 @@ final class BranchSession: Sendable {
         /// Whether all of them only read and write data: see ``StatementClass``.
         var isDeferredPlain = true
         var savepoints = 0
+        var turnstile = Turnstile()
     }
 
     let node: NodeRuntime
@@ -27,7 +28,6 @@ final class BranchSession: Sendable {
     private let lane: Lane
     private let options: TransactionOptions
     private let deadline: ContinuousClock.Instant
-    let turnstile = Turnstile()
     let state = Locked(State())
 
     init(node: NodeRuntime, transaction: TransactionID, lane: Lane, options: TransactionOptions, deadline: ContinuousClock.Instant) {
@@ -77,7 +77,7 @@ final class BranchSession: Sendable {
     func run(_ statements: [Statement]) async throws -> [ResultSet] {
         for statement in statements { try check(statement) }
         try await enter()
-        defer { turnstile.leave() }
+        defer { leaveTurn() }
         return try await send(statements)
     }
 
@@ -98,7 +98,7 @@ final class BranchSession: Sendable {
     ) async throws -> V {
         try check(statement)
         try await enter()
-        defer { turnstile.leave() }
+        defer { leaveTurn() }
         // Only the statement itself may bring rows: what opens the branch goes before it.
         _ = try await send([])
         guard let connection else { throw TandemError(.connectionClosed, "the transaction has ended", node: name) }
@@ -148,10 +148,21 @@ final class BranchSession: Sendable {
                 .statementRefused, "the rows of another statement of this branch are still being read", node: name,
                 nextStep: "read them to the end first, or collect what you need and leave the stream's body")
         }
-        await turnstile.enter()
+        await takeTurn()
     }
 
-    /// The caller holds the turnstile.
+    func takeTurn() async {
+        if state.withLock({ $0.turnstile.enter() }) { return }
+        await withCheckedContinuation { continuation in
+            if state.withLock({ $0.turnstile.enter(or: continuation) }) { continuation.resume() }
+        }
+    }
+
+    func leaveTurn() {
+        state.withLock { $0.turnstile.leave() }?.resume()
+    }
+
+    /// The caller has the turn.
     private func send(_ statements: [Statement]) async throws -> [ResultSet] {
         if let failure { throw afterFailure(failure) }
         let connection = try await open()
@@ -315,21 +326,21 @@ final class BranchSession: Sendable {
             return "tandem_\(state.savepoints)"
         }
         try await enter()
-        defer { turnstile.leave() }
+        defer { leaveTurn() }
         _ = try await send([Statement("SAVEPOINT \(name)", isPrepared: false)])
         return name
     }
 
     func release(savepoint name: String) async throws {
         try await enter()
-        defer { turnstile.leave() }
+        defer { leaveTurn() }
         _ = try await send([Statement("RELEASE SAVEPOINT \(name)", isPrepared: false)])
     }
 
     /// Goes back to the savepoint; a statement's failure since then is undone with it.
     func rollBack(to name: String) async throws {
         try await enter()
-        defer { turnstile.leave() }
+        defer { leaveTurn() }
         guard let connection, !connection.isClosed else { return }
         state.withLock { $0.failure = nil }
         let reply: SegmentReply

@@ -71,8 +71,8 @@ public final class GlobalTransaction: Sendable {
             return state.branches
         }
         for branch in branches {
-            await branch.turnstile.enter()
-            branch.turnstile.leave()
+            await branch.takeTurn()
+            branch.leaveTurn()
         }
         return branches
     }

@@ -1,40 +1,28 @@
 import DequeModule
-import TandemPostgres
 
-/// Lets callers through one at a time, in the order of arrival: overlapping calls on one branch queue and never interleave.
-final class Turnstile: Sendable {
-    private struct State {
-        var isTaken = false
-        var waiting: Deque<CheckedContinuation<Void, Never>> = []
+/// Lets callers through one at a time, in the order of arrival: overlapping calls on one branch queue and never interleave. It stands in its branch's
+/// state, behind that lock.
+struct Turnstile {
+    private var isTaken = false
+    private var waiting: Deque<CheckedContinuation<Void, Never>> = []
+
+    /// Whether it was free, and is the caller's now.
+    mutating func enter() -> Bool {
+        defer { isTaken = true }
+        return !isTaken
     }
 
-    private let state = Locked(State())
-
-    func enter() async {
-        let isFree = state.withLock { state in
-            defer { state.isTaken = true }
-            return !state.isTaken
-        }
-        if isFree { return }
-        await withCheckedContinuation { continuation in
-            let isFree = state.withLock { state in
-                if state.isTaken {
-                    state.waiting.append(continuation)
-                    return false
-                }
-                state.isTaken = true
-                return true
-            }
-            if isFree { continuation.resume() }
-        }
+    /// As ``enter()``; where it is not free the caller is resumed when it is its turn.
+    mutating func enter(or wait: CheckedContinuation<Void, Never>) -> Bool {
+        let isFree = enter()
+        if !isFree { waiting.append(wait) }
+        return isFree
     }
 
-    func leave() {
-        let next = state.withLock { state in
-            let next = state.waiting.popFirst()
-            if next == nil { state.isTaken = false }
-            return next
-        }
-        next?.resume()
+    /// Who is next, to be resumed outside of the lock.
+    mutating func leave() -> CheckedContinuation<Void, Never>? {
+        let next = waiting.popFirst()
+        if next == nil { isTaken = false }
+        return next
     }
 }

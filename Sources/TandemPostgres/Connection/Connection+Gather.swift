@@ -37,7 +37,7 @@ extension Connection {
         private var landed: [Result<BatchReply, ConnectionFailure>]
         private var missing: Int
         /// What has no answer yet, by place.
-        private var open: [Int: (operation: Operation, connection: Connection)] = [:]
+        private var open: [(operation: Operation, connection: Connection)?]
         private var waiter: UnsafeContinuation<[Result<BatchReply, ConnectionFailure>], Never>?
 
         /// Says what stands in a place whose answer has not come: nobody reads it.
@@ -46,6 +46,7 @@ extension Connection {
         fileprivate init(_ count: Int, _ reactor: Reactor) {
             self.reactor = reactor
             landed = Array(repeating: Self.nothing, count: count)
+            open = Array(repeating: nil, count: count)
             missing = count
         }
 

@@ -67,13 +67,13 @@ extension Commit {
     /// a "no"; without an answer its connection is closed, and a branch that prepared itself all the same is recovery's (R15). A decision is never
     /// cancelled (A3): its connection is closed and the register is asked, where the tombstone wins unless the COMMIT has begun.
     func landing(of flight: Connection.Flight, _ calls: [Call]) async -> [Result<BatchReply, ConnectionFailure>] {
-        let open = calls.indices.filter { calls[$0].deferred > 0 }
-        if open.isEmpty { return await flight.answers() }
+        guard calls.contains(where: { $0.deferred > 0 }) else { return await flight.answers() }
         let reactor = lane.reactor
-        let voters = open.filter { calls[$0].meaning == .vote }, others = open.filter { calls[$0].meaning != .vote }
         return await withTaskCancellationHandler {
             await flight.answers()
         } onCancel: {
+            let open = calls.indices.filter { calls[$0].deferred > 0 }
+            let voters = open.filter { calls[$0].meaning == .vote }, others = open.filter { calls[$0].meaning != .vote }
             reactor.execute {
                 // What has landed is nobody's business any more: its connection may be with somebody else.
                 flight.cancel(voters)

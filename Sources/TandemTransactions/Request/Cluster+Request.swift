@@ -51,7 +51,7 @@ extension Cluster {
         options.nodes = []
         for operation in request.operations where !options.nodes.contains(operation.node) { options.nodes.append(operation.node) }
         let admitted = try await admit(options, lane, deadline)
-        let run = RequestRun(cluster: self, request: request, options: options, lane: lane, transaction: admitted.id, deadline: deadline)
+        let run = RequestRun(cluster: self, request: request, options: options, lane: lane, admitted: admitted, deadline: deadline)
         do {
             let (results, pending) = try await run.run()
             await Failpoints.pass(.beforeAcknowledgement)

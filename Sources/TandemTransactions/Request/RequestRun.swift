@@ -18,18 +18,21 @@ final class RequestRun: Sendable {
     private let options: TransactionOptions
     private let lane: Lane
     private let transaction: TransactionID
+    private let runtime: TransactionRuntime
     private let deadline: ContinuousClock.Instant
     let sessions: [BranchSession]
     private let results: Locked<[OperationResult?]>
 
     init(
-        cluster: Cluster, request: TransactionRequest, options: TransactionOptions, lane: Lane, transaction: TransactionID, deadline: ContinuousClock.Instant
+        cluster: Cluster, request: TransactionRequest, options: TransactionOptions, lane: Lane, admitted: Cluster.Admitted, deadline: ContinuousClock.Instant
     ) {
         self.cluster = cluster
         self.request = request
         self.options = options
         self.lane = lane
+        let transaction = admitted.id
         self.transaction = transaction
+        runtime = admitted.runtime
         self.deadline = deadline
         sessions = options.nodes.compactMap { cluster.nodes[$0] }.map {
             BranchSession(node: $0, transaction: transaction, lane: lane, options: options, deadline: deadline)
@@ -61,7 +64,7 @@ final class RequestRun: Sendable {
         let mustLook = last.operations.contains { request.operations[$0].expectedRows != nil }
         if !mustLook { last.session.hold(last.statements) }
         var commit = try Commit(
-            cluster: cluster, runtime: .of(cluster), lane: lane, transaction: transaction, options: options, deadline: deadline,
+            cluster: cluster, runtime: runtime, lane: lane, transaction: transaction, options: options, deadline: deadline,
             writers: parts.map(\.session), readers: [], commitPoint: last.session,
             examine: { [self] session, results in
                 guard let part = parts.first(where: { $0.session === session }) else { return nil }

@@ -76,8 +76,9 @@ extension Cluster {
     /// Takes a place at each node that the transaction may touch.
     @concurrent
     func admit(_ options: TransactionOptions, _ lane: Lane, _ deadline: ContinuousClock.Instant) async throws -> Admitted {
-        let nodes = options.nodes.isEmpty ? configuration.nodes.map(\.name) : Array(Set(options.nodes))
-        for name in nodes { _ = try node(name) }
+        var nodes: [NodeName] = []
+        for name in options.nodes where !nodes.contains(name) { nodes.append(try node(name).name) }
+        if nodes.isEmpty { nodes = configuration.nodes.map(\.name) }
         await Failpoints.pass(.beforeAdmission)
         try await lane.admission.enter(nodes, deadline: deadline)
         let id = options.id ?? .fresh()

@@ -123,13 +123,10 @@ struct BenchLoop: Sendable {
 
     private func textbook(_ lane: Lane, _ first: NodeName, _ second: NodeName, _ amount: Int, _ row: Int, _ other: Int) async throws {
         let gid = "bench-\(UInt64.random(in: 0 ... .max))"
-        // One order of nodes, or two of these would deadlock over both, as any two-phase commit without an order does.
-        let order = nodes.firstIndex(of: first) ?? 0 < nodes.firstIndex(of: second) ?? 0
-        let (a, b) = order ? (first, second) : (second, first)
-        let updates = order ? [statement(-amount, row), statement(amount, other)] : [statement(amount, other), statement(-amount, row)]
+        let (a, b, updateA, updateB) = ordered(first, second, amount, row, other)
         try await with(lane, a) { one in
             try await with(lane, b) { two in
-                for (connection, update) in zip([one, two], updates) {
+                for (connection, update) in zip([one, two], [updateA, updateB]) {
                     try await send(connection, [[Statement("BEGIN")]])
                     try await send(connection, [[update]])
                 }
@@ -143,11 +140,17 @@ struct BenchLoop: Sendable {
         }
     }
 
+    /// Both nodes in one order, each with its update: without an order two of these would deadlock over both, as any two-phase commit does.
+    private func ordered(
+        _ first: NodeName, _ second: NodeName, _ amount: Int, _ row: Int, _ other: Int
+    ) -> (NodeName, NodeName, Statement, Statement) {
+        let (one, two) = (statement(-amount, row), statement(amount, other))
+        return nodes.firstIndex(of: first) ?? 0 < nodes.firstIndex(of: second) ?? 0 ? (first, second, one, two) : (second, first, two, one)
+    }
+
     private func bare(_ lane: Lane, _ first: NodeName, _ second: NodeName, _ amount: Int, _ row: Int, _ other: Int) async throws {
         let gid = "bench-\(UInt64.random(in: 0 ... .max))"
-        let isOrdered = nodes.firstIndex(of: first) ?? 0 < nodes.firstIndex(of: second) ?? 0
-        let (member, commitPoint) = isOrdered ? (first, second) : (second, first)
-        let (one, two) = isOrdered ? (statement(-amount, row), statement(amount, other)) : (statement(amount, other), statement(-amount, row))
+        let (member, commitPoint, one, two) = ordered(first, second, amount, row, other)
         try await with(lane, member) {
             try await send($0, [[Statement("BEGIN"), one, Statement("PREPARE TRANSACTION '\(gid)'", isPrepared: false)]])
         }

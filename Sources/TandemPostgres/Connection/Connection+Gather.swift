@@ -31,6 +31,19 @@ extension Connection {
         return flight
     }
 
+    /// Sends a statement whose rows go to `rows` as they arrive.
+    ///
+    /// - Parameters:
+    ///   - batch: the statement.
+    ///   - rows: where its rows go.
+    ///   - deadline: when the wait for an answer ends.
+    /// - Returns: what brings the answer, after the last row.
+    package func launch(_ batch: Batch, into rows: RowStream, deadline: ContinuousClock.Instant) -> Flight {
+        let flight = Flight(1, reactor)
+        reactor.execute { self.stream(batch, into: rows, deadline: deadline) { flight.put($0, at: 0) } }
+        return flight
+    }
+
     /// Batches that are on their way. Confined to the reactor of the connections.
     package final class Flight: @unchecked Sendable {
         private let reactor: Reactor

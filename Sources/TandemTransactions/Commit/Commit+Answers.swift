@@ -8,6 +8,11 @@ extension Commit {
         if cause == nil { cause = error }
     }
 
+    /// What was thrown on the way to a message: an error of ours, or the caller's cancellation.
+    mutating func note(thrown error: any Error) {
+        if let error = error as? TandemError { note(error) } else { isCancelled = true }
+    }
+
     mutating func judge(_ call: Call, _ answer: Result<BatchReply, ConnectionFailure>) -> CommitMachine.Event? {
         switch call.meaning {
         case .vote:

@@ -18,20 +18,16 @@ extension Commit {
         guard let session = branch(at: node) else { return }
         do {
             try await beforeDecision?()
+            // The connection before the checks: what it knows of its server is what counts.
+            _ = try await session.open()
         } catch {
-            if let error = error as? TandemError { note(error) } else { isCancelled = true }
+            note(thrown: error)
             await rollBackOpen(session)
-            return events.append(.decision(.refused))
-        }
-        // The connection first: what it knows of its server is what counts.
-        do { _ = try await session.open() } catch {
-            if let error = error as? TandemError { note(error) } else { isCancelled = true }
             return events.append(.decision(.refused))
         }
         await Failpoints.pass(.beforeDecision)
         // A13: a decision counts only on the timeline on which the branch began; a server that was left behind by a failover decides nothing.
-        let identity = session.identity
-        let isLeftBehind = (identity?.timeline ?? 0) < session.node.highestTimeline
+        let isLeftBehind = (session.identity?.timeline ?? 0) < session.node.highestTimeline
         guard ContinuousClock.now < deadline, !Task.isCancelled, !isLeftBehind,
             await add(node, session, closing: Register.commit, .decision, &calls)
         else {
@@ -69,7 +65,7 @@ extension Commit {
             connection = try await session.open()
             row = try runtime.row(of: node, cluster)
         } catch {
-            if let error = error as? TandemError { note(error) } else { isCancelled = true }
+            note(thrown: error)
             return false
         }
         if connection.isClosed { return false }

@@ -162,9 +162,7 @@ struct Survey {
         for case .success(let listing) in listings.values {
             for member in listing.members { names[member.id] = member.name }
         }
-        for node in cluster.nodes.values {
-            if let identity = node.identity { names[identity.id] = node.name }
-        }
+        names.merge(cluster.namesByNumber) { $1 }
         return names
     }
 

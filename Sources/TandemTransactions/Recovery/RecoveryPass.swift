@@ -40,7 +40,7 @@ struct RecoveryPass {
         await Failpoints.pass(.recoveryAfterList)
         let runtime = TransactionRuntime.of(cluster)
         var work: [Work] = []
-        let names = await nodeNames()
+        let names = cluster.namesByNumber
         let others = branches.filter { !runtime.isLive($0.gid.transaction) }
         if isDryRun {
             report.branches = await prospects(of: others, names)
@@ -101,15 +101,6 @@ struct RecoveryPass {
             }
         }
         return (branches.sorted { ($0.gid.transaction, $0.node) < ($1.gid.transaction, $1.node) }, unreachable)
-    }
-
-    /// The names of the nodes by number, as far as they have answered.
-    private func nodeNames() async -> [NodeID: NodeName] {
-        var names: [NodeID: NodeName] = [:]
-        for node in cluster.nodes.values {
-            if let identity = node.identity { names[identity.id] = node.name }
-        }
-        return names
     }
 
     private func onEachNode<R: Sendable>(

@@ -9,7 +9,6 @@ import TandemPostgres
 /// What is found is said in the log, written into `tandem.operation` of the node that has the 'W', and its rows stay for whoever looks into it.
 struct RegisterComparison {
     private static let page = 2_000
-    private static let patience = Duration.seconds(20)
     /// Contradictions that are looked at closely in one pass.
     private static let mostSuspects = 1_000
 
@@ -36,8 +35,7 @@ struct RegisterComparison {
     ///
     /// - Returns: the transactions whose rows have to stay.
     func run(upTo horizon: TransactionID) async throws -> Set<TransactionID> {
-        let names = Dictionary(
-            cluster.nodes.values.compactMap { node in node.identity.map { ($0.id, node.name) } }, uniquingKeysWith: { first, _ in first })
+        let names = cluster.namesByNumber
         var suspects: Set<TransactionID> = []
         for (id, node) in names { suspects.formUnion(try await contradictions(to: node, id, names, upTo: horizon)) }
         guard suspects.count <= Self.mostSuspects else {
@@ -58,7 +56,7 @@ struct RegisterComparison {
     private func reported(on nodes: some Collection<NodeName>) async throws -> Set<TransactionID> {
         var reported: Set<TransactionID> = []
         for node in nodes {
-            let rows = try await ask(
+            let rows = try await cluster.retentionQuery(
                 "SELECT DISTINCT o.transaction_id FROM tandem.operation o WHERE pg_catalog.starts_with(o.what, 'found ')", [], on: node)
             for row in 0..<rows.rowCount {
                 if let transaction = rows.text(row, 0).flatMap({ TransactionID($0) }) { reported.insert(transaction) }
@@ -87,7 +85,7 @@ struct RegisterComparison {
         var found: Set<TransactionID> = []
         var last = TransactionID.make(milliseconds: 0, random: (0, 0))
         while true {
-            let rows = try await ask(
+            let rows = try await cluster.retentionQuery(
                 """
                 SELECT b.transaction_id, b.members FROM tandem.branch b
                 WHERE b.node OPERATOR(pg_catalog.=) $3::pg_catalog.int2 AND b.kind OPERATOR(pg_catalog.=) 'W'
@@ -110,7 +108,7 @@ struct RegisterComparison {
 
     /// Which of some transactions have no 'W' on a node, and had none: behind its horizon a row may have been removed.
     private func without(_ transactions: [TransactionID], _ member: NodeID, on node: NodeName) async throws -> [TransactionID] {
-        let rows = try await ask(
+        let rows = try await cluster.retentionQuery(
             """
             SELECT t.id FROM pg_catalog.unnest($1::pg_catalog.uuid[]) AS t (id)
             WHERE t.id OPERATOR(pg_catalog.>) (SELECT n.forgotten FROM tandem.node n)
@@ -123,7 +121,7 @@ struct RegisterComparison {
     /// R16: never silent, and once.
     private func report(_ finding: Finding) async throws {
         let reason = finding.kind == .lost ? "\(finding.missing) has neither a row nor a prepared branch" : "\(finding.missing) has a tombstone"
-        let recorded = try await ask(
+        let recorded = try await cluster.retentionQuery(
             """
             INSERT INTO tandem.operation (what, transaction_id, reason)
             SELECT $1, $2::pg_catalog.uuid, $3
@@ -137,13 +135,6 @@ struct RegisterComparison {
                 "tandem.transaction": "\(finding.transaction)", "tandem.node": "\(finding.missing)", "tandem.kind": "\(finding.kind.rawValue)",
                 "tandem.committed": "\(finding.committed)",
             ])
-    }
-
-    private func ask(_ sql: String, _ parameters: [String], on node: NodeName) async throws -> ResultSet {
-        let reply = try await cluster.runControl(node, Batch([Statement(sql, parameters: ParameterBuffer(texts: parameters))]), within: Self.patience).only
-        if let error = reply.error { throw TandemError(error, node: node, phase: "retention") }
-        guard let result = reply.results.last else { throw TandemError(.protocolViolation, "the server sent no answer", node: node) }
-        return result
     }
 }
 

@@ -65,14 +65,16 @@ struct RetentionPass {
 
     private func isAnythingOld(_ horizon: TransactionID) async throws -> Bool {
         for node in nodes {
-            let reply = try await run("SELECT EXISTS (SELECT FROM tandem.branch WHERE transaction_id <= $1::pg_catalog.uuid)", [horizon.description], on: node)
+            let text = "SELECT EXISTS (SELECT FROM tandem.branch WHERE transaction_id <= $1::pg_catalog.uuid)"
+            let reply = try await cluster.retentionQuery(text, [horizon.description], on: node)
             if reply.text(0, 0) == "t" { return true }
         }
         return false
     }
 
     private func raise(_ horizon: TransactionID, on node: NodeName) async throws {
-        _ = try await run("UPDATE tandem.node SET forgotten = $1::pg_catalog.uuid WHERE forgotten < $1::pg_catalog.uuid", [horizon.description], on: node)
+        let text = "UPDATE tandem.node SET forgotten = $1::pg_catalog.uuid WHERE forgotten < $1::pg_catalog.uuid"
+        _ = try await cluster.retentionQuery(text, [horizon.description], on: node)
     }
 
     /// Waits until every transaction and every prepared branch of this database that was there when the horizon was raised is gone. No clock is
@@ -86,7 +88,7 @@ struct RetentionPass {
             SELECT 'p' || p.transaction::text FROM pg_catalog.pg_prepared_xacts p WHERE p.database = pg_catalog.current_database()
             """
         func present() async throws -> Set<String> {
-            let result = try await run(text, [], on: node)
+            let result = try await cluster.retentionQuery(text, [], on: node)
             return Set((0..<result.rowCount).compactMap { result.text($0, 0) })
         }
         var older = try await present()
@@ -106,7 +108,7 @@ struct RetentionPass {
         let kept = "{\(needed.map(\.description).joined(separator: ","))}"
         var removed = 0
         while true {
-            let result = try await run(
+            let result = try await cluster.retentionQuery(
                 """
                 DELETE FROM tandem.branch WHERE (transaction_id, node) IN (
                     SELECT transaction_id, node FROM tandem.branch
@@ -116,12 +118,5 @@ struct RetentionPass {
             removed += result.affectedRows
             if result.affectedRows < Self.batch { return removed }
         }
-    }
-
-    private func run(_ sql: String, _ parameters: [String], on node: NodeName) async throws -> ResultSet {
-        let reply = try await cluster.runControl(node, Batch([Statement(sql, parameters: ParameterBuffer(texts: parameters))]), within: Self.patience).only
-        if let error = reply.error { throw TandemError(error, node: node, phase: "retention") }
-        guard let result = reply.results.last else { throw TandemError(.protocolViolation, "the server sent no answer", node: node) }
-        return result
     }
 }

@@ -103,9 +103,8 @@ final class BranchSession: Sendable {
         _ = try await send([])
         guard let connection else { throw TandemError(.connectionClosed, "the transaction has ended", node: name) }
         noteTraces(of: [statement], on: connection)
-        let rows = RowStream(), reactor = connection.reactor, deadline = deadline, name = name
-        let end = StreamEnd()
-        reactor.execute { connection.stream(Batch([statement]), into: rows, deadline: deadline) { end.put($0) } }
+        let rows = RowStream(), reactor = connection.reactor, name = name
+        let flight = connection.launch(Batch([statement]), into: rows, deadline: deadline)
         let sequence = RowSequence(rows, on: reactor) { error in
             switch error {
             case let error as ServerError: TandemError(error, node: name, effect: .rolledBack, phase: "statement")
@@ -127,9 +126,8 @@ final class BranchSession: Sendable {
         }
         // A body that has seen enough: the rest is read and dropped, so that the transaction can go on.
         reactor.execute { rows.drain() }
-        let answer = await end.answer(on: reactor)
         var wrong: (any Error)?
-        switch answer {
+        switch await flight.answers()[0] {
         case .failure(let failure):
             let error = TandemError(failure, node: name, effect: .rolledBack, phase: "statement")
             fail(error)
@@ -167,11 +165,9 @@ final class BranchSession: Sendable {
         if let failure { throw afterFailure(failure) }
         let connection = try await open()
         let isFirst = state.withLock { state in
-            defer {
-                state.isMarked = state.isMarked || !state.hasBegun
-                state.hasBegun = true
-            }
-            return !state.hasBegun
+            if state.hasBegun { return false }
+            (state.hasBegun, state.isMarked) = (true, true)
+            return true
         }
         let opening = isFirst ? opening(isMarked: true) : []
         if opening.isEmpty && statements.isEmpty { return [] }

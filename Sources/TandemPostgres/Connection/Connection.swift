@@ -212,8 +212,11 @@ package final class Connection: @unchecked Sendable {
         guard let plan = statement.plan, !earlier.contains(plan), !mustMakeRoom || !isFailedBefore else {
             operation.steps.append(.execute(text: nil))
             let format: Int32 = statement.resultFormat == .text ? 0 : 1
-            return statement.parameters.withPointers { count, types, values, lengths, formats in
-                PQsendQueryParams(connection, statement.text, count, types, values, lengths, formats, format) == 1
+            // Given to C as it stands: the implicit conversion of an argument copies it to the heap.
+            return statement.text.withCString { text in
+                statement.parameters.withPointers { count, types, values, lengths, formats in
+                    PQsendQueryParams(connection, text, count, types, values, lengths, formats, format) == 1
+                }
             }
         }
         // A message of more texts than there is room for may have left too many.
@@ -232,8 +235,10 @@ package final class Connection: @unchecked Sendable {
     private func execute(_ statement: Statement, as name: String, of operation: Operation) -> Bool {
         operation.steps.append(.execute(text: statement.plan))
         let format: Int32 = statement.resultFormat == .text ? 0 : 1
-        return statement.parameters.withPointers { count, _, values, lengths, formats in
-            PQsendQueryPrepared(connection, name, count, values, lengths, formats, format) == 1
+        return name.withCString { name in
+            statement.parameters.withPointers { count, _, values, lengths, formats in
+                PQsendQueryPrepared(connection, name, count, values, lengths, formats, format) == 1
+            }
         }
     }
 

@@ -9,6 +9,7 @@
 #endif
 
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -36,6 +37,12 @@ static inline int tandem_epoll_modify(int epoll, int fd, uint32_t events, uint64
 static inline int tandem_epoll_remove(int epoll, int fd) { return tandem_epoll_set(epoll, EPOLL_CTL_DEL, fd, 0, 0); }
 
 static inline uint64_t tandem_epoll_token(const struct epoll_event *event) { return event->data.u64; }
+
+/* How many bytes wait to be read. */
+static inline int tandem_readable(int fd) {
+    int count = 0;
+    return ioctl(fd, FIONREAD, &count) == 0 ? count : 0;
+}
 
 /* The calling thread's name, as tools show it: 15 characters. */
 static inline int tandem_name_thread(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }

@@ -29,6 +29,7 @@ extension TandemError {
             case .timedOut: .deadlineExceeded
             case .cancelled, .closed: .connectionClosed
             case .refused: .statementRefused
+            case .tooLarge: .tooManyRows
             }
         let said = failure.serverError.map { ": \($0.message)" } ?? ""
         let message =
@@ -38,15 +39,18 @@ extension TandemError {
             case .cancelled: "cancelled"
             case .closed: "the connection is closed\(said)"
             case .refused: failure.message
+            case .tooLarge: "the result has more than \(ResultLimit.rows) rows or \(ResultLimit.bytes >> 20) MiB"
             }
         let nextStep =
             switch failure.kind {
             case .timedOut: "look what the node waits for (pg_stat_activity), or allow more time"
             case .refused: "use INSERT or SELECT, or psql for COPY"
+            case .tooLarge: "read it with stream, or add a LIMIT"
             case .lost, .cancelled, .closed: "check the node and run again"
             }
         self.init(
-            code, message, effect: effect, isRetrySafe: failure.kind != .refused, node: node, sqlState: failure.serverError?.sqlState, nextStep: nextStep,
+            code, message, effect: effect, isRetrySafe: failure.kind != .refused && failure.kind != .tooLarge, node: node,
+            sqlState: failure.serverError?.sqlState, nextStep: nextStep,
             phase: phase)
     }
 }

@@ -72,7 +72,7 @@ extension TandemError {
         public static let decodingFailed = Code(rawValue: "decodingFailed")
         /// A value could not be written for the server.
         public static let encodingFailed = Code(rawValue: "encodingFailed")
-        /// The result has more rows than the program allows.
+        /// The result is more than a call that collects rows holds.
         public static let tooManyRows = Code(rawValue: "tooManyRows")
         /// The operation could decide wrongly or lose evidence, and was refused.
         public static let refusedBySafetyRule = Code(rawValue: "refusedBySafetyRule")

@@ -159,8 +159,8 @@ extension TandemError.Code {
             "Correct the value: for example, text holds no zero byte."),
         Entry(
             .tooManyRows, .failed,
-            "the result has more rows than the program allows",
-            "Add a LIMIT."),
+            "the result is more than a call that collects rows holds: 10,000 rows or 16 MiB",
+            "Read it with `stream`, or add a LIMIT."),
         Entry(
             .refusedBySafetyRule, .refusedBySafetyRule,
             "the operation could decide wrongly or lose evidence, and was refused",

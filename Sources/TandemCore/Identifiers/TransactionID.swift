@@ -35,6 +35,21 @@ public struct TransactionID: Hashable, Sendable, Comparable, Codable, LosslessSt
         )
     }
 
+    /// Makes the id of work that no register records: the same, with version 8, so that nobody ever asks the register what became of it. A row that
+    /// is missing there would say "rolled back" of work that may have committed.
+    ///
+    /// - Parameters:
+    ///   - milliseconds: Milliseconds since 1970-01-01 UTC; the lower 48 bits count.
+    ///   - random: 128 random bits, of which 74 are used.
+    /// - Returns: An id with the version and variant bits of RFC 9562.
+    package static func makeUnrecorded(milliseconds: UInt64, random: (UInt64, UInt64)) -> TransactionID {
+        let id = make(milliseconds: milliseconds, random: random)
+        return TransactionID(high: id.high & ~0xF000 | 0x8000, low: id.low)
+    }
+
+    /// Whether a register may know the transaction.
+    package var isRecorded: Bool { high >> 12 & 0xF != 8 }
+
     /// When the id was made, in milliseconds since 1970-01-01 UTC, by the clock of the process that made it.
     public var milliseconds: UInt64 { high >> 16 }
 

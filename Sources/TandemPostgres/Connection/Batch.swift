@@ -14,10 +14,13 @@ package struct Batch: Sendable {
 
     package var segments: [[Statement]]
     package var interruption: Interruption
+    /// Whether its results are a user's, who may have asked for more rows than anybody should hold: see ``ResultLimit``.
+    package var isBounded = false
 
-    package init(_ statements: [Statement], interruption: Interruption = .cancel) {
+    package init(_ statements: [Statement], interruption: Interruption = .cancel, isBounded: Bool = false) {
         segments = [statements]
         self.interruption = interruption
+        self.isBounded = isBounded
     }
 
     package init(segments: [[Statement]], interruption: Interruption = .cancel) {

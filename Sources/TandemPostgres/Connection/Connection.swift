@@ -261,10 +261,23 @@ package final class Connection: @unchecked Sendable {
     private func socketIsReady() {
         if isWaitingToWrite { flush() }
         if case .closed = state { return }
-        let isAlive = PQconsumeInput(connection) == 1 && PQstatus(connection) == CONNECTION_OK
+        let isAlive = consumeInput() && PQstatus(connection) == CONNECTION_OK
         process()
         if case .closed = state { return }
+        if case .running(let operation) = state, operation.received > ResultLimit.bytes { return interrupt(operation, .tooLarge) }
         if !isAlive || PQstatus(connection) != CONNECTION_OK { lose() }
+    }
+
+    /// Takes what the socket has. libpq holds a result until it is complete, so of a long answer the bytes are counted, or at least those that are sure
+    /// to have been read: the server may send more meanwhile.
+    private func consumeInput() -> Bool {
+        guard case .running(let operation) = state, operation.batch.isBounded else { return PQconsumeInput(connection) == 1 }
+        operation.reads += 1
+        // Most answers come with one read.
+        guard operation.reads > 1 else { return PQconsumeInput(connection) == 1 }
+        let before = Int(tandem_readable(fd))
+        defer { operation.received += max(min(before, ResultLimit.leastRead), before - Int(tandem_readable(fd))) }
+        return PQconsumeInput(connection) == 1
     }
 
     /// Reads what has arrived. Results come in the order of the operation's steps: each statement's results end with nothing (`nil`), a
@@ -294,6 +307,7 @@ package final class Connection: @unchecked Sendable {
             case .execute:
                 let result = ResultSet(adopting: result)
                 if result.hasDroppedStatements { forgetStatements() }
+                if operation.batch.isBounded && result.isTooLarge { operation.isTooLarge = true }
                 operation.segment.results.append(result)
             case .prepare(let text, let name):
                 statements.insert(text, name: name)
@@ -331,7 +345,7 @@ package final class Connection: @unchecked Sendable {
         state = .idle
         // Rows that came before an error are not all rows: the reader has to know.
         operation.stream?.finish(operation.replies.lazy.compactMap(\.error).first)
-        operation.complete(.success(BatchReply(segments: operation.replies)))
+        operation.complete(operation.isTooLarge ? .failure(failure(.tooLarge, wasSent: true)) : .success(BatchReply(segments: operation.replies)))
         startNext()
     }
 

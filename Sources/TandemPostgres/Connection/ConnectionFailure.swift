@@ -11,6 +11,8 @@ package struct ConnectionFailure: Error, Sendable {
         case closed
         /// The statement is of a kind that a connection cannot run; it was closed, since the server waits in the middle of it.
         case refused
+        /// A result is more than ``ResultLimit`` allows to hold. The connection is closed where the rest of it was still to come.
+        case tooLarge
     }
 
     package let kind: Kind

@@ -22,6 +22,10 @@ final class Operation: @unchecked Sendable {
     /// Set for a stream: receives rows as they come instead of collecting them.
     var stream: RowStream?
     var isRowModeSet = false
+    /// How often its answer has been read from the socket, and how many bytes that were at least.
+    var reads = 0, received = 0
+    /// Whether a result is more than its caller may hold.
+    var isTooLarge = false
     /// Whether the task that waits for it was cancelled before it was submitted.
     var isCancelled = false
     private var caller: Caller

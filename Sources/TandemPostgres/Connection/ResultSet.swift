@@ -21,6 +21,9 @@ package final class ResultSet: @unchecked Sendable, ResultColumns {
         (0..<PQnfields(result)).map { String(cString: PQfname(result, $0)) }
     }
 
+    /// Whether a call that collects rows has to refuse it.
+    var isTooLarge: Bool { rowCount > ResultLimit.rows || PQresultMemorySize(result) > ResultLimit.bytes }
+
     /// Whether the statement took the session's prepared statements away.
     var hasDroppedStatements: Bool {
         // Asked for every result: few tags begin with a D, and only then the whole tag is looked at.

@@ -59,11 +59,11 @@ extension Commit {
     mutating func add(
         _ node: NodeID, _ session: BranchSession, closing: Statement, _ meaning: Call.Meaning, _ calls: inout [Call]
     ) async -> Bool {
-        let connection: Connection, row: RowStatement
+        let connection: Connection, row: RowStatement?
         do {
             // Here a branch that is one message leases its connection. It waits for none: an admitted transaction has its places.
             connection = try await session.open()
-            row = try runtime.row(of: node, cluster)
+            row = transaction.isRecorded ? try runtime.row(of: node, cluster) : nil
         } catch {
             note(thrown: error)
             return false
@@ -74,7 +74,7 @@ extension Commit {
         var statements = opening + deferred
         if session.mayDefer { statements.append(Register.immediateConstraints) }
         if let role = session.node.quotedRole { statements.append(Statement("SET LOCAL ROLE \(role)")) }
-        statements.append(row.insert(transaction, members: members, isMarked: isMarked))
+        if let row { statements.append(row.insert(transaction, members: members, isMarked: isMarked)) }
         statements.append(closing)
         calls.append(
             Call(

@@ -74,7 +74,8 @@ struct Commit {
         }
         let isSerializable = options.isolation == .serializable
         machine = CommitMachine(
-            writers: members, commitPoint: commitPointID, readers: isSerializable ? [] : readerIDs, serializableReaders: isSerializable ? readerIDs : [])
+            writers: members, commitPoint: commitPointID, readers: isSerializable ? [] : readerIDs, serializableReaders: isSerializable ? readerIDs : [],
+            isRecorded: transaction.isRecorded)
     }
 
     func branch(at node: NodeID) -> BranchSession? { seats.first { $0.node == node }?.session }
@@ -126,11 +127,12 @@ struct Commit {
         case .rolledBack?:
             throw rolledBack()
         case .inDoubt?, nil:
-            runtime.leftPending(transaction, members.compactMap { branch(at: $0)?.name }, cluster)
+            if transaction.isRecorded { runtime.leftPending(transaction, members.compactMap { branch(at: $0)?.name }, cluster) }
             throw TandemError(
                 .inDoubt, "the decision was sent and its answer was lost: the transaction is committed or rolled back, and nobody here knows which",
                 effect: .inDoubt(transaction), node: branch(at: commitPoint)?.name,
-                nextStep: "ask later: `tandem tx show \(transaction)`, and do not send it again",
+                nextStep: transaction.isRecorded
+                    ? "ask later: `tandem tx show \(transaction)`, and do not send it again" : "look at the data before you send it again: no row records it",
                 phase: "decision", cause: cause)
         }
     }

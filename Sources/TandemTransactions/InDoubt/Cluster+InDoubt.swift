@@ -21,6 +21,7 @@ extension Cluster {
     ///   retention (presumed abort: a transaction that rolls back in order leaves nothing).
     @concurrent
     public func describe(_ id: TransactionID) async throws -> TransactionDescription {
+        guard id.isRecorded else { throw TandemError.unrecorded }
         guard let evidence = await Survey(cluster: self).trace(of: id) else { throw TandemError.noTrace }
         return evidence.description
     }
@@ -72,7 +73,8 @@ extension Cluster {
     ///   when a node does not end its branch, after all others were tried.
     @concurrent
     public func resolve(_ id: TransactionID, as outcome: Outcome, reason: String) async throws -> TransactionDescription {
-        try await Resolution(cluster: self, transaction: id, wish: outcome, reason: reason).run()
+        guard id.isRecorded else { throw TandemError.unrecorded }
+        return try await Resolution(cluster: self, transaction: id, wish: outcome, reason: reason).run()
     }
 
     /// What became of a transaction, for a caller who was told that it is in doubt.

@@ -13,6 +13,8 @@ struct OutcomeQuestion {
     let deadline: ContinuousClock.Instant
 
     func run() async throws -> Outcome {
+        // No register will ever know: whatever is not there proves nothing.
+        guard transaction.isRecorded else { return .inDoubt }
         var attempt = 0
         var unnamed = UnnamedSession.Watch()
         let patience = ContinuousClock.now + Self.shortest

@@ -160,6 +160,11 @@ extension TandemError {
     }
 
     /// No node knows the transaction, and every node has answered.
+    static var unrecorded: TandemError {
+        TandemError(
+            .notFound, "the id belongs to work on one node that no register records", nextStep: "look at the data itself to see whether it committed")
+    }
+
     static var noTrace: TandemError {
         TandemError(
             .notFound, "no node has a trace of it: it was rolled back, never existed, or is older than the retention",

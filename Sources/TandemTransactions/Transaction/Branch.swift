@@ -47,13 +47,7 @@ public struct Branch: Sendable {
     /// - Returns: the rows, in order.
     /// - Throws: `decodingFailed` with column, type and row, and what ``execute(_:rows:)`` throws.
     public func query<each C: PostgresDecodable>(_ sql: SQL, as types: repeat (each C).Type) async throws -> [(repeat each C)] {
-        let results = try await session.run([try Statement(sql)])
-        guard let result = results.last else { return [] }
-        do {
-            return try (0..<result.rowCount).map { try result.decodeRow($0, as: repeat each types) }
-        } catch let error as TandemError {
-            throw error.with(node: node)
-        }
+        try await session.run([try Statement(sql)]).last?.rows(of: node, as: repeat each types) ?? []
     }
 
     /// Runs a query and returns its rows as values of a `Decodable` type, by column name.
@@ -64,14 +58,7 @@ public struct Branch: Sendable {
     /// - Returns: the rows, in order.
     /// - Throws: `decodingFailed` with column, type and row, and what ``execute(_:rows:)`` throws.
     public func query<T: Decodable>(_ sql: SQL, decoding type: T.Type) async throws -> [T] {
-        let results = try await session.run([try Statement(sql)])
-        guard let result = results.last else { return [] }
-        do {
-            let decoder = RowDecoder(result)
-            return try (0..<result.rowCount).map { try decoder.decode(type, row: $0) }
-        } catch let error as TandemError {
-            throw error.with(node: node)
-        }
+        try await session.run([try Statement(sql)]).last?.rows(of: node, decoding: type) ?? []
     }
 
     /// Runs a query and hands its rows to `body` as they arrive, for results that are too many to hold.

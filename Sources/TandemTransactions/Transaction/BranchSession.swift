@@ -174,7 +174,7 @@ final class BranchSession: Sendable {
         noteTraces(of: statements, on: connection)
         let reply: SegmentReply
         do {
-            reply = try await connection.run(Batch(opening + statements), deadline: deadline).only
+            reply = try await connection.run(Batch(opening + statements, isBounded: true), deadline: deadline).only
         } catch let failure as ConnectionFailure {
             let error = TandemError(failure, node: name, effect: .rolledBack, phase: "statement")
             fail(error)
@@ -185,7 +185,7 @@ final class BranchSession: Sendable {
         return Array(reply.results.dropFirst(opening.count))
     }
 
-    private func noteTraces(of statements: [Statement], on connection: Connection) {
+    func noteTraces(of statements: [Statement], on connection: Connection) {
         guard statements.contains(where: { StatementClass(of: $0.text) == .other }) else { return }
         connection.reactor.execute { connection.markDirty() }
     }

@@ -81,7 +81,7 @@ extension Cluster {
         if nodes.isEmpty { nodes = configuration.nodes.map(\.name) }
         await Failpoints.pass(.beforeAdmission)
         try await lane.admission.enter(nodes, deadline: deadline)
-        let id = options.id ?? .fresh()
+        let id = try options.identity()
         let runtime = TransactionRuntime.of(self)
         guard runtime.began(id) else {
             lane.reactor.execute { lane.admission.leave(nodes) }
@@ -128,10 +128,14 @@ extension Cluster {
 
 extension TransactionID {
     /// A new id, from the clock and the system's random numbers.
-    package static func fresh() -> TransactionID {
+    ///
+    /// - Parameter isRecorded: whether the register will have a row of the transaction.
+    /// - Returns: the id.
+    package static func fresh(isRecorded: Bool = true) -> TransactionID {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         let milliseconds = UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000
-        return make(milliseconds: milliseconds, random: (.random(in: 0 ... .max), .random(in: 0 ... .max)))
+        let random = (UInt64.random(in: 0 ... .max), UInt64.random(in: 0 ... .max))
+        return isRecorded ? make(milliseconds: milliseconds, random: random) : makeUnrecorded(milliseconds: milliseconds, random: random)
     }
 }

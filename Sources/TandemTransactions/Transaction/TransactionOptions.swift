@@ -37,9 +37,21 @@ public struct TransactionOptions: Sendable {
     public var acknowledgement = Acknowledgement.applied
     /// How often the body may run: more than once only after 40001, 40P01 and other failures that are safe to retry, and never in doubt.
     public var attempts = 1
+    /// Whether the register gets a row of a transaction that touches one node only. A global transaction has no choice: its rows are its decision.
+    var isRecorded = true
 
     /// Options with their defaults.
     public init() {}
+
+    /// The transaction's id: the caller's own, or a new one.
+    func identity() throws(TandemError) -> TransactionID {
+        guard let id else { return .fresh(isRecorded: isRecorded) }
+        guard id.isRecorded else {
+            throw TandemError(
+                .configurationInvalid, "an id of version 8 stands for work that nobody records", nextStep: "use a UUID of version 7 (TransactionID.make)")
+        }
+        return id
+    }
 }
 
 /// What a committed transaction leaves: it exists only if the decision is durable.

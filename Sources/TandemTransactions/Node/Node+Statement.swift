@@ -1,0 +1,86 @@
+import TandemCluster
+import TandemCore
+import TandemPostgres
+
+/// A statement that is a transaction of its own.
+extension Node {
+    /// How long a cancelled caller waits for the server's word on what became of its statement.
+    private static let grace = Duration.seconds(3)
+
+    /// Runs a statement on a connection of its own.
+    ///
+    /// - Returns: its result.
+    @concurrent
+    func run(_ sql: SQL, _ timeout: Duration) async throws -> ResultSet? {
+        let node = try cluster.node(name)
+        let statement = try Statement(sql)
+        if let control = TransactionControl(of: statement.text) {
+            throw TandemError(
+                .statementRefused, "\(control.rawValue) would leave a transaction behind on a connection that others use", node: name,
+                nextStep: "use transaction { }")
+        }
+        let deadline = ContinuousClock.now + timeout
+        let lane = cluster.pickLane()
+        return try await withTaskExecutorPreference(lane.reactor) {
+            try await lane.admission.enter([node.name], deadline: deadline)
+            defer { lane.reactor.execute { lane.admission.leave([node.name]) } }
+            let session = BranchSession(
+                node: node, transaction: .fresh(isRecorded: false), lane: lane, options: TransactionOptions(), deadline: deadline)
+            defer { lane.reactor.execute { session.giveBack() } }
+            return try await run(statement, on: session, lane.reactor, deadline)
+        }
+    }
+
+    private func run(_ statement: Statement, on session: BranchSession, _ reactor: Reactor, _ deadline: ContinuousClock.Instant) async throws -> ResultSet? {
+        let connection: Connection
+        do {
+            connection = try await session.open()
+        } catch let error as TandemError {
+            throw error.with(effect: TandemError.Effect.none)
+        }
+        session.noteTraces(of: [statement], on: connection)
+        let flight = Connection.launch([(connection, Batch([statement], isBounded: true))], on: reactor, deadline: deadline)
+        let answer = await withTaskCancellationHandler {
+            await flight.answers()[0]
+        } onCancel: {
+            // The server is asked to stop and its answer awaited: a statement whose connection is only closed may have committed all the same.
+            reactor.execute {
+                flight.cancel([0])
+                reactor.schedule(at: .now + Self.grace) { flight.close([0]) }
+            }
+        }
+        return try judge(answer, session.transaction, isQuery: statement.isQuery)
+    }
+
+    private func judge(_ answer: Result<BatchReply, ConnectionFailure>, _ id: TransactionID, isQuery: Bool) throws -> ResultSet? {
+        switch answer {
+        case .success(let reply):
+            if let error = reply.only.error {
+                if error.isFatal { throw lost(id, cause: TandemError(error, node: name, phase: "statement")) }
+                if error.sqlState == .queryCanceled && Task.isCancelled { throw CancellationError() }
+                throw TandemError(error, node: name, effect: .rolledBack, phase: "statement")
+            }
+            // R5: a standby may not have what the node has committed.
+            if reply.only.isReplicationUnconfirmed { throw lost(id, cause: nil) }
+            return reply.only.results.last
+        case .failure(let failure):
+            let error = TandemError(failure, node: name, phase: "statement")
+            if failure.kind == .tooLarge && isQuery { throw error }
+            if failure.wasSent && failure.kind != .refused { throw lost(id, cause: error) }
+            throw failure.kind == .cancelled ? CancellationError() : error
+        }
+    }
+
+    private func lost(_ id: TransactionID, cause: TandemError?) -> TandemError {
+        TandemError(
+            .inDoubt, "the statement was sent and its answer was lost: it has committed or not, and nobody here knows which", effect: .inDoubt(id), node: name,
+            nextStep: "look at the data before you send it again: no row records it", phase: "statement", cause: cause)
+    }
+}
+
+extension Statement {
+    /// Whether it only reads, unless a function that it calls does more.
+    fileprivate var isQuery: Bool {
+        ["SELECT", "VALUES", "TABLE", "SHOW", "EXPLAIN"].contains(leadingKeyword(of: text))
+    }
+}

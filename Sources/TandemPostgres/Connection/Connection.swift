@@ -26,13 +26,11 @@ package final class Connection: @unchecked Sendable {
     private var state = State.idle
     private var waiting: Deque<Operation> = []
     private var statements = StatementCache()
-    /// Prepared statements that nobody will use again and that the server still has: the message that was to remove them failed first.
+    /// Prepared statements that nobody will use again and that the server still has.
     private var abandoned: [String] = []
     private var armedUntil: ContinuousClock.Instant?
     private var isWaitingToWrite = false
     private var isReadingPaused = false
-    /// Whether the message that is being sent meets a failed transaction.
-    private var isFailedBefore = false
     private var lastFatal: ServerError?
 
     /// Called once on the reactor's thread when the connection is closed, whoever closed it.
@@ -175,8 +173,6 @@ package final class Connection: @unchecked Sendable {
     }
 
     private func send(_ operation: Operation) -> Bool {
-        // Asked now: once something is on its way libpq only knows that it is busy.
-        isFailedBefore = transactionStatus == .failed
         guard sendRemovals(operation) else { return false }
         var earlier: Set<StatementText> = []
         for segment in operation.batch.segments {
@@ -191,25 +187,24 @@ package final class Connection: @unchecked Sendable {
         return true
     }
 
-    /// Removes what an earlier message could not. Not in a failed transaction, which takes nothing but its end.
+    /// Removes statements that nobody will use again, before a message and apart from it: with another statement before them COMMIT PREPARED and VACUUM
+    /// are refused (25001). Not in a failed transaction, which takes nothing but its end.
     private func sendRemovals(_ operation: Operation) -> Bool {
-        guard !abandoned.isEmpty, !isFailedBefore else { return true }
+        guard !abandoned.isEmpty, transactionStatus != .failed else { return true }
         let names = abandoned
         abandoned.removeAll()
-        return names.allSatisfy { sendRemoval(of: $0, operation) }
-    }
-
-    private func sendRemoval(of name: String, _ operation: Operation) -> Bool {
-        operation.steps.append(.deallocate(name: name))
-        return PQsendQueryParams(connection, "DEALLOCATE \(name)", 0, nil, nil, nil, nil, 0) == 1
+        for name in names {
+            operation.steps.append(.deallocate(name: name))
+            guard PQsendQueryParams(connection, "DEALLOCATE \(name)", 0, nil, nil, nil, nil, 0) == 1 else { return false }
+        }
+        operation.steps.append(.synchroniseRemovals)
+        return PQpipelineSync(connection) == 1
     }
 
     /// `fresh` is what this segment prepares, `earlier` what earlier segments of this message prepare: they may fail first, so nothing can rest on them.
     private func send(_ statement: Statement, of operation: Operation, fresh: inout [StatementText: String], earlier: Set<StatementText>) -> Bool {
         if let plan = statement.plan, let known = statements.name(for: plan) ?? fresh[plan] { return execute(statement, as: known, of: operation) }
-        let mustMakeRoom = statements.count + fresh.count >= StatementCache.capacity
-        // A failed transaction takes its end and nothing else: what would have to go before that end would keep it from running.
-        guard let plan = statement.plan, !earlier.contains(plan), !mustMakeRoom || !isFailedBefore else {
+        guard let plan = statement.plan, !earlier.contains(plan) else {
             operation.steps.append(.execute(text: nil))
             let format: Int32 = statement.resultFormat == .text ? 0 : 1
             // Given to C as it stands: the implicit conversion of an argument copies it to the heap.
@@ -219,10 +214,8 @@ package final class Connection: @unchecked Sendable {
                 }
             }
         }
-        // A message of more texts than there is room for may have left too many.
-        while statements.count + fresh.count >= StatementCache.capacity, let old = statements.evict() {
-            guard sendRemoval(of: old, operation) else { return false }
-        }
+        // What has to make room goes with the next message.
+        while statements.count + fresh.count >= StatementCache.capacity, let old = statements.evict() { abandoned.append(old) }
         let name = statements.freshName()
         fresh[plan] = name
         operation.steps.append(.prepare(text: plan, name: name))
@@ -312,12 +305,16 @@ package final class Connection: @unchecked Sendable {
             case .prepare(let text, let name):
                 statements.insert(text, name: name)
                 PQclear(result)
-            case .deallocate, .synchronise, nil: PQclear(result)
+            case .deallocate, .synchronise, .synchroniseRemovals, nil: PQclear(result)
             }
         case PGRES_SINGLE_TUPLE:
             operation.stream?.push(ResultSet(adopting: result))
         case PGRES_PIPELINE_SYNC:
             PQclear(result)
+            if case .synchroniseRemovals = operation.currentStep {
+                operation.cursor += 1
+                return
+            }
             operation.segment.status = Self.status(connection)
             operation.replies.append(operation.segment)
             operation.segment = SegmentReply()
@@ -336,8 +333,7 @@ package final class Connection: @unchecked Sendable {
             let isFromServer = PQresultErrorField(result, 67) != nil
             PQclear(result)
             if error.isFatal && isFromServer { lastFatal = error }
-            if isFromServer && operation.segment.error == nil { operation.segment.error = error }
-            if isFromServer { note(error, at: operation.currentStep) }
+            if isFromServer { note(error, in: operation) }
         }
     }
 
@@ -350,13 +346,16 @@ package final class Connection: @unchecked Sendable {
     }
 
     /// What an error says about the statements that are kept.
-    private func note(_ error: ServerError, at step: Operation.Step?) {
+    private func note(_ error: ServerError, in operation: Operation) {
+        let step = operation.currentStep
+        // What is removed is nobody's statement, so its error is nobody's either.
+        if case .deallocate = step {} else if operation.segment.error == nil { operation.segment.error = error }
         switch step {
         case .execute(let text?) where error.isOfStalePlan:
             // "cached plan must not change result type" would come again each time: a table has other columns now. Or the statement is gone.
             if let name = statements.remove(text), error.sqlState == .featureNotSupported { abandoned.append(name) }
         case .deallocate(let name) where error.sqlState == .inFailedTransaction: abandoned.append(name)
-        case .execute, .deallocate, .prepare, .synchronise, nil: break
+        case .execute, .deallocate, .prepare, .synchronise, .synchroniseRemovals, nil: break
         }
     }
 

@@ -11,6 +11,8 @@ final class Operation: @unchecked Sendable {
         /// With its text where it is a prepared statement.
         case execute(text: StatementText?)
         case synchronise
+        /// Ends the removals at the front, which are nobody's business but the connection's.
+        case synchroniseRemovals
     }
 
     let batch: Batch

@@ -102,6 +102,34 @@ struct PreparedStatementTests {
         }
     }
 
+    @Test("what cannot share a message runs also when statements have to be removed first")
+    func alone() async throws {
+        try await withSession { session in
+            _ = try await session.send("CREATE TEMP TABLE t (a int)")
+            _ = try await session.send("SELECT * FROM t")
+            _ = try await session.send("ALTER TABLE t ADD COLUMN b int")
+            #expect(try await session.send("SELECT * FROM t").error?.isOfStalePlan == true)
+            // Refused as COMMIT PREPARED is, with any statement before it.
+            #expect(try await session.send("VACUUM t").error == nil)
+            for index in 0..<256 { _ = try await session.send("SELECT \(index)") }
+            #expect(try await session.send("VACUUM (FREEZE) t").error == nil)
+            #expect(try await session.send("VACUUM (ANALYZE) t").error == nil)
+        }
+    }
+
+    @Test("a statement that is gone at the server already harms nobody when it has to be removed")
+    func goneAlready() async throws {
+        try await withSession { session in
+            for index in 0..<256 { _ = try await session.send("SELECT \(index)") }
+            // The one used longest ago, which makes room.
+            let name = try await session.value("SELECT name FROM pg_prepared_statements WHERE statement = 'SELECT 0'")
+            _ = try await session.connection.run(Batch([Statement("DEALLOCATE \(name ?? "")", isPrepared: false)]))
+            _ = try await session.send("SELECT 'new'")
+            let reply = try await session.send("SELECT 'next'")
+            #expect(reply.error == nil && reply.results.first?.text(0, 0) == "next")
+        }
+    }
+
     @Test("a user's DEALLOCATE ALL is noticed", arguments: ["DEALLOCATE ALL", "DISCARD ALL"])
     func deallocateAll(text: String) async throws {
         try await withSession { session in

@@ -49,7 +49,9 @@ let package = Package(
                 "CLibPQ", "TandemCore", logging, .product(name: "HeapModule", package: "swift-collections"),
                 .product(name: "DequeModule", package: "swift-collections"),
             ]),
-        room("TandemCluster", ["TandemCore", "TandemPostgres", logging], resources: [.embedInCode("Schema/schema-0001.sql")]),
+        room(
+            "TandemCluster", ["TandemCore", "TandemPostgres", logging],
+            resources: [.embedInCode("Schema/schema-0001.sql"), .embedInCode("Schema/schema-0002.sql")]),
         room("TandemTransactions", ["TandemCore", "TandemFailpoints", "TandemPostgres", "TandemCluster", logging]),
         room("Tandem", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions"]),
         // adapters

@@ -13,8 +13,12 @@ struct Init: AsyncParsableCommand, Reporting {
     @Flag(name: .customLong("print-sql"), help: "Print what would be executed, node by node, and change nothing.")
     var printsSQL = false
 
+    @Option(
+        name: .customLong("grant"), help: ArgumentHelp("Give this role the rights that a program needs, on every node. May be repeated.", valueName: "role"))
+    var roles: [String] = []
+
     mutating func run() async throws {
-        let initialiser = Initialiser(try global.configuration())
+        let initialiser = Initialiser(try global.configuration(), granting: roles)
         if printsSQL {
             let format = global.format
             let scripts = try await Interruption.cancelling("interrupted; nothing was to be changed") { try await initialiser.script() }

@@ -51,7 +51,7 @@ extension NodeFolder {
         return """
             ALTER ROLE \(LocalNode.superuser) PASSWORD '\(setup.superuserPassword)';
 
-            CREATE ROLE \(name) LOGIN PASSWORD '\(setup.password)' IN ROLE pg_read_all_stats, pg_signal_backend;
+            CREATE ROLE \(name) LOGIN PASSWORD '\(setup.password)';
 
             CREATE DATABASE \(name) OWNER \(name);
 

@@ -80,7 +80,10 @@ package func withCluster<Value>(
     var configuration = try ClusterConfiguration(
         "test", nodes: used.map { NodeConfiguration($0.name, conninfo: $0.conninfo(database: database)) })
     change(&configuration)
-    _ = try await Initialiser(configuration).run()
+    // The tables belong to somebody else: the cluster's own role has what a program needs, and no more.
+    var owned = configuration
+    for index in owned.nodes.indices { owned.nodes[index].conninfo = used[index].superuserConninfo(database: database) }
+    _ = try await Initialiser(owned, granting: ["tandem"]).run()
     let test = TestCluster(configuration: configuration, local: local, database: database, cluster: try Cluster(configuration))
     do {
         let value = try await body(test)

@@ -81,7 +81,7 @@ struct InitialiserTests {
             let script = try await Initialiser(configuration).script()
             #expect(try await sql(databases.conninfo("a"), "SELECT to_regclass('tandem.node')") == nil)
             let session = try await RawSession.open(databases.conninfo("a"))
-            for statement in try #require(script.first).sql.split(separator: ";\n") { try await session.run(String(statement)) }
+            for statement in try #require(script.first).sql.split(separator: ";\n\n") { try await session.run(String(statement)) }
             await session.close()
             #expect(try await Initialiser(configuration).run().map(\.isChanged) == [false])
             #expect(try await Initialiser(configuration).script().first?.sql == "-- nothing to do\n")
@@ -156,12 +156,60 @@ struct InitialiserTests {
         }
     }
 
+    @Test("a schema that is newer and still serves this program is taken as it is")
+    func servingSchema() async throws {
+        try await Databases.with([("a", 0)]) { databases in
+            let configuration = try databases.configuration("test", "a")
+            _ = try await Initialiser(configuration).run()
+            try await sql(
+                databases.conninfo("a"), "INSERT INTO tandem.schema_version (version, needs) VALUES (\(SchemaModule.version + 1), \(SchemaModule.version))")
+            #expect(try await Initialiser(configuration).run().map(\.isChanged) == [false])
+            try await Cluster(configuration).lookAt("a")
+        }
+    }
+
+    @Test("the first version of the schema is brought up to date in place, also while branches hold its tables, and refused until then")
+    func olderSchema() async throws {
+        try await Databases.with([("a", 0)]) { databases in
+            let configuration = try databases.configuration("test", "a")
+            for statement in Initialiser.split(SchemaModule.steps(from: 0)[0].sql) { try await sql(databases.conninfo("a"), statement) }
+            try await sql(
+                databases.conninfo("a"), "INSERT INTO tandem.schema_version (version) VALUES (1)",
+                """
+                INSERT INTO tandem.node (cluster, node_id, name, system_identifier, database_oid)
+                SELECT 'test', 1, 'a', (SELECT system_identifier FROM pg_control_system()), (SELECT oid FROM pg_database WHERE datname = current_database())
+                """, "INSERT INTO tandem.member (node_id, name) VALUES (1, 'a')")
+            let cluster = try Cluster(configuration)
+            let older = await #expect(throws: TandemError.self) { try await cluster.lookAt("a") }
+            #expect(older?.code == .schemaMismatch && older?.nextStep.contains("tandem init") == true)
+            let gid = "migration \(UUID())"
+            // A branch as the first version wrote it, which is prepared and then finished.
+            try await sql(
+                databases.conninfo("a"), "BEGIN",
+                "INSERT INTO tandem.branch (transaction_id, node, kind) VALUES ('018c0000-0000-7000-8000-000000000001', 1, 'W')",
+                "PREPARE TRANSACTION '\(gid)'")
+            async let upgraded = Initialiser(configuration).run()
+            try await wait(for: "an attempt that met the branch") {
+                try await sql(
+                    databases.conninfo("a"),
+                    "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%ALTER TABLE tandem.branch%' AND datname = current_database() AND wait_event_type = 'Lock'"
+                )
+                    == "1"
+            }
+            try await sql(databases.conninfo("a"), "COMMIT PREPARED '\(gid)'")
+            let nodes = try await upgraded
+            #expect(nodes.map(\.schemaVersion) == [SchemaModule.version] && nodes.map(\.isChanged) == [true])
+            try await Cluster(configuration).lookAt("a")
+            #expect(try await sql(databases.conninfo("a"), "SELECT kind FROM tandem.branch") == "W")
+        }
+    }
+
     @Test("a schema that is newer than this program is refused")
     func newerSchema() async throws {
         try await Databases.with([("a", 0)]) { databases in
             let configuration = try databases.configuration("test", "a")
             _ = try await Initialiser(configuration).run()
-            try await sql(databases.conninfo("a"), "INSERT INTO tandem.schema_version (version) VALUES (99)")
+            try await sql(databases.conninfo("a"), "INSERT INTO tandem.schema_version (version, needs) VALUES (99, 99)")
             #expect(await refusal(configuration)?.code == .schemaMismatch)
             let cluster = try Cluster(configuration)
             let error = await #expect(throws: TandemError.self) { try await cluster.lookAt("a") }

@@ -180,13 +180,13 @@ extension CrashTests {
                     let number = place + 2
                     try await sql(
                         try test.conninfo(try NodeName(node)), "BEGIN", "UPDATE account SET balance = balance + 10 WHERE id = \(account)",
-                        "INSERT INTO tandem.branch (transaction_id, node, kind) VALUES ('\(id)', \(number), 'W')",
+                        "INSERT INTO tandem.branch (transaction_id, node) VALUES ('\(id)', \(number))",
                         "PREPARE TRANSACTION 'tandem1:test:\(id):\(number):c1'")
                 }
                 guard isDecided else { continue }
                 try await sql(
                     try test.conninfo("n1"), "BEGIN", "UPDATE account SET balance = balance - 10 WHERE id = \(account)",
-                    "INSERT INTO tandem.branch (transaction_id, node, kind) VALUES ('\(id)', 1, 'W')", "COMMIT")
+                    "INSERT INTO tandem.branch (transaction_id, node) VALUES ('\(id)', 1)", "COMMIT")
             }
         }
 

@@ -254,7 +254,7 @@ private struct Bench: Sendable {
 
     /// Writes the tombstone, as recovery of another process would.
     func bury(_ transaction: TransactionID, at node: NodeName) async throws {
-        try await run(Register.verdict(transaction, node: try await id(of: node), coordinator: "test"), on: node, expecting: "COMMIT")
+        try await run(Register.verdict(transaction, coordinator: "test"), on: node, expecting: "COMMIT")
     }
 
     private func branch(_ transaction: TransactionID, _ node: NodeID, _ members: [NodeID]) throws -> [Statement] {

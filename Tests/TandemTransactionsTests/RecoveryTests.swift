@@ -148,7 +148,7 @@ struct RecoveryTests {
             // The first in order: its row is written and not committed, as in a decision that is on its way.
             let open = try await test.session("n1")
             try await open.run("BEGIN")
-            try await open.run("INSERT INTO tandem.branch (transaction_id, node, kind) VALUES ('\(ids[0])', \(try test.id("n1")), 'W')")
+            try await open.run("INSERT INTO tandem.branch (transaction_id, node) VALUES ('\(ids[0])', \(try test.id("n1")))")
             // A session that has not run the question yet, and one that has.
             for expected in [5, 0] {
                 let report = await test.cluster.recover(grace: .zero)
@@ -175,7 +175,7 @@ struct RecoveryTests {
             let message = Batch(
                 [
                     "BEGIN", "UPDATE account SET balance = balance + 10 WHERE id = 1",
-                    "INSERT INTO tandem.branch (transaction_id, node, kind) VALUES ('\(id)', \(try test.id("n2")), 'W')", "PREPARE TRANSACTION '\(gid)'",
+                    "INSERT INTO tandem.branch (transaction_id, node) VALUES ('\(id)', \(try test.id("n2")))", "PREPARE TRANSACTION '\(gid)'",
                 ].map { Statement($0, isPrepared: false) }, interruption: .abandon)
             let task = Task { try await dying.connection.run(message) }
             try await wait(for: "the wait for the lock") {

@@ -32,14 +32,12 @@ struct RoleTests {
             let owner = try quoteIdentifier(roles.owner)
             let all = [roles.one, roles.two, owner].joined(separator: ", ")
             for node in test.configuration.nodes {
-                for text in [
+                for text in try [
                     "CREATE ROLE \(owner) NOLOGIN", "CREATE ROLE \(roles.one) LOGIN PASSWORD 'x' IN ROLE \(owner)",
-                    "CREATE ROLE \(roles.two) LOGIN PASSWORD 'x' IN ROLE \(owner)", "GRANT USAGE ON SCHEMA tandem TO \(all)",
-                    "GRANT SELECT ON tandem.node, tandem.member, tandem.schema_version TO \(all)",
-                    "GRANT SELECT, INSERT ON tandem.branch TO \(all)", "GRANT UPDATE (kind) ON tandem.branch TO \(all)",
+                    "CREATE ROLE \(roles.two) LOGIN PASSWORD 'x' IN ROLE \(owner)",
                     "GRANT SELECT, UPDATE ON account TO \(roles.one), \(roles.two)", "CREATE TABLE trail (who text DEFAULT current_user)",
                     "GRANT INSERT ON trail TO \(roles.one), \(roles.two)",
-                ] { try await test.value(node.name, text) }
+                ] + SchemaModule.grants(to: roles.owner) { try await test.value(node.name, text) }
             }
             do { try await body(roles) } catch {
                 try? await remove(roles, all)
@@ -91,7 +89,7 @@ struct RoleTests {
             let owner = try quoteIdentifier(roles.owner)
             try await sql(
                 try test.conninfo("n2") + " user=\(roles.one) password=x", "BEGIN", "UPDATE account SET balance = balance + 10 WHERE id = 1",
-                "SET LOCAL ROLE \(owner)", "INSERT INTO tandem.branch (transaction_id, node, kind) VALUES ('\(id)', \(try test.id("n2")), 'W')",
+                "SET LOCAL ROLE \(owner)", "INSERT INTO tandem.branch (transaction_id, node) VALUES ('\(id)', \(try test.id("n2")))",
                 "PREPARE TRANSACTION '\(try test.gid(id, "n2", commitPoint: "n1"))'")
             #expect(try await test.value("n2", "SELECT owner FROM pg_prepared_xacts WHERE database = current_database()") == roles.owner)
             try await test.decide(id)

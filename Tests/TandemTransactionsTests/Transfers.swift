@@ -33,7 +33,7 @@ extension TestCluster {
     func leavePrepared(_ transaction: TransactionID, _ node: NodeName = "n2", commitPoint: NodeName = "n1", account: Int = 1) async throws {
         try await sql(
             try conninfo(node), "BEGIN", "UPDATE account SET balance = balance + 10 WHERE id = \(account)",
-            "INSERT INTO tandem.branch (transaction_id, node, kind) VALUES ('\(transaction)', \(try id(node)), 'W')",
+            "INSERT INTO tandem.branch (transaction_id, node) VALUES ('\(transaction)', \(try id(node)))",
             "PREPARE TRANSACTION '\(try gid(transaction, node, commitPoint: commitPoint))'")
     }
 
@@ -41,7 +41,7 @@ extension TestCluster {
     func decide(_ transaction: TransactionID, _ node: NodeName = "n1", account: Int = 1) async throws {
         try await sql(
             try conninfo(node), "BEGIN", "UPDATE account SET balance = balance - 10 WHERE id = \(account)",
-            "INSERT INTO tandem.branch (transaction_id, node, kind) VALUES ('\(transaction)', \(try id(node)), 'W')", "COMMIT")
+            "INSERT INTO tandem.branch (transaction_id, node) VALUES ('\(transaction)', \(try id(node)))", "COMMIT")
     }
 
     /// 'W', 'A' or nothing.

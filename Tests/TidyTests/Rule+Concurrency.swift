@@ -21,6 +21,7 @@ extension Rule {
 
     /// Where the sources may sleep, and why nothing else would do.
     private static let sleepers: [String: String] = [
+        "Sources/TandemCluster/Schema/": "between two attempts to lock a table its users have it for themselves; nobody says when they have left it",
         "Sources/TandemLocal/": "a server that starts or stops tells nobody: its state is polled",
         "Sources/TandemTransactions/":
             "back-off before a register is asked again, and recovery's interval: no other process says when it is done",

@@ -23,6 +23,8 @@ package final class NodeIdentity: Sendable {
     package let hasDeferrable: Bool
     /// Whether the server has synchronous standbys, for which its commits wait.
     package let waitsForStandby: Bool
+    /// The lowest version of the program that the schema serves.
+    package let leastProgram: Int
 
     /// One round trip, answered by any role.
     static let statement = Statement(
@@ -36,7 +38,8 @@ package final class NodeIdentity: Sendable {
                     ELSE pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8) END,
                pg_catalog.current_setting('max_prepared_transactions'), pg_catalog.current_setting('server_version_num'),
                EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable) OR EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE condeferrable),
-               pg_catalog.current_setting('synchronous_standby_names') OPERATOR(pg_catalog.<>) ''
+               pg_catalog.current_setting('synchronous_standby_names') OPERATOR(pg_catalog.<>) '',
+               (SELECT max(needs) FROM tandem.schema_version)
         FROM tandem.node n
         """, isPrepared: false)
 
@@ -60,6 +63,7 @@ package final class NodeIdentity: Sendable {
         serverVersion = result.text(0, 11).flatMap { Int($0) } ?? 0
         hasDeferrable = result.text(0, 12) != "f"
         waitsForStandby = result.text(0, 13) != "f"
+        leastProgram = result.text(0, 14).flatMap { Int($0) } ?? 0
     }
 
     /// Why this database is not the node that the configuration means; `nil` when it is.
@@ -84,12 +88,6 @@ package final class NodeIdentity: Sendable {
                 "the server is on timeline \(timeline), while the node was seen on \(highestTimeline): it was left behind by a failover",
                 "connect to the promoted server")
         }
-        if schemaVersion != SchemaModule.version {
-            let older = schemaVersion < SchemaModule.version
-            return TandemError(
-                .schemaMismatch, "the schema has version \(schemaVersion), this program works with \(SchemaModule.version)", node: name,
-                nextStep: older ? "run `tandem init`" : "upgrade this program")
-        }
-        return nil
+        return SchemaModule.mismatch(version: schemaVersion, leastProgram: leastProgram, node: name)
     }
 }

@@ -25,22 +25,32 @@ public struct Initialiser: Sendable {
         let systemIdentifier: Int64
         let databaseOID: UInt32
         var schemaVersion = 0
+        /// The lowest version of the program that the schema serves.
+        var leastProgram = 0
         var known: (cluster: String, id: NodeID, name: String, systemIdentifier: Int64, databaseOID: UInt32)?
         var members: [(id: Int16, name: String, isRemoved: Bool)] = []
 
         var name: NodeName { configuration.name }
     }
 
+    /// How long tables that are in use are waited for, and how long their users have them for themselves between two attempts.
+    private static let patience = Duration.seconds(30), pause = Duration.milliseconds(300)
+
     /// Serialises initialising in one database; any constant that nobody else uses.
     private static let lock: Int64 = 0x7461_6e64_656d_0001
 
     private let configuration: ClusterConfiguration
+    private let roles: [String]
 
     /// An initialiser of the cluster's databases.
     ///
-    /// - Parameter configuration: the cluster; every node must be reachable, since identities are compared with all of them.
-    public init(_ configuration: ClusterConfiguration) {
+    /// - Parameters:
+    ///   - configuration: the cluster; every node must be reachable, since identities are compared with all of them.
+    ///   - roles: roles that get the rights that a program needs, and no more: to run transactions, recovery and clean-up, and neither to write a tombstone
+    ///     by hand nor to change or remove rows. They must exist on every node.
+    public init(_ configuration: ClusterConfiguration, granting roles: [String] = []) {
         self.configuration = configuration
+        self.roles = roles
     }
 
     /// Brings every node's tables to this program's version and gives new nodes their numbers.
@@ -51,7 +61,7 @@ public struct Initialiser: Sendable {
     ///   Cancellation closes the connections, so that a node is either as it was or done.
     public func run() async throws -> [Node] {
         try await withPlan { databases, plan in
-            for index in databases.indices { try await apply(plan[index].statements, to: databases[index]) }
+            for index in databases.indices { try await migrate(databases[index], plan[index].statements) }
             for index in databases.indices where !plan[index].others.isEmpty {
                 try await run("BEGIN", databases[index])
                 try await apply(plan[index].others, to: databases[index])
@@ -68,8 +78,8 @@ public struct Initialiser: Sendable {
         try await withPlan { databases, plan in
             zip(databases, plan).map { database, plan in
                 let statements = plan.statements + plan.others
-                let body = statements.map { $0.hasSuffix(";") ? $0 : $0 + ";" }.joined(separator: "\n")
-                return (database.name, statements.isEmpty ? "-- nothing to do\n" : "BEGIN;\n\(body)\nCOMMIT;\n")
+                let body = statements.map { $0.hasSuffix(";") ? $0 : $0 + ";" }.joined(separator: "\n\n")
+                return (database.name, statements.isEmpty ? "-- nothing to do\n" : "BEGIN;\n\n\(body)\n\nCOMMIT;\n")
             }
         }
     }
@@ -144,8 +154,11 @@ public struct Initialiser: Sendable {
     private func look(_ database: inout Database) async throws {
         let present = try await run("SELECT pg_catalog.to_regclass('tandem.schema_version') IS NOT NULL", database)
         guard present.text(0, 0) == "t" else { return }
-        let version = try await run("SELECT coalesce(max(version), 0) FROM tandem.schema_version", database)
+        // As JSON: the first version has no column `needs`.
+        let version = try await run(
+            "SELECT coalesce(max(v.version), 0), coalesce(max((to_jsonb(v) ->> 'needs')::integer), 0) FROM tandem.schema_version v", database)
         database.schemaVersion = version.text(0, 0).flatMap { Int($0) } ?? 0
+        database.leastProgram = version.text(0, 1).flatMap { Int($0) } ?? 0
         let node = try await run("SELECT cluster, node_id, name, system_identifier, database_oid FROM tandem.node", database)
         if node.rowCount == 1, let cluster = node.text(0, 0), let id = node.text(0, 1).flatMap({ Int16($0) }).flatMap({ NodeID(rawValue: $0) }),
             let name = node.text(0, 2), let system = node.text(0, 3).flatMap({ Int64($0) }), let oid = node.text(0, 4).flatMap({ UInt32($0) })
@@ -194,9 +207,9 @@ public struct Initialiser: Sendable {
             let statements = try self.statements(for: database, id: id)
             let others = try self.others(for: database, all: ids)
             let result = Node(
-                name: database.name.rawValue, nodeID: Int(id.rawValue), schemaVersion: SchemaModule.version,
+                name: database.name.rawValue, nodeID: Int(id.rawValue), schemaVersion: max(database.schemaVersion, SchemaModule.version),
                 isChanged: !statements.isEmpty || !others.isEmpty)
-            return (statements, others, result)
+            return (statements + (try roles.flatMap { try SchemaModule.grants(to: $0) }), others, result)
         }
     }
 
@@ -213,10 +226,11 @@ public struct Initialiser: Sendable {
                 "the database was initialised on another server: it is a copy or was moved",
                 "correct the address; for a database that was moved on purpose see docs/operating.md, \"A node moved\"")
         }
-        if database.schemaVersion > SchemaModule.version {
-            throw TandemError(
-                .schemaMismatch, "the schema has version \(database.schemaVersion), this program knows \(SchemaModule.version)", node: database.name,
-                nextStep: "upgrade this program")
+        // One that is older is what this is for.
+        if database.schemaVersion > SchemaModule.version,
+            let newer = SchemaModule.mismatch(version: database.schemaVersion, leastProgram: database.leastProgram, node: database.name)
+        {
+            throw newer
         }
     }
 
@@ -243,14 +257,36 @@ public struct Initialiser: Sendable {
         }
     }
 
-    /// The statements of a schema script, which ends each with a semicolon at the end of a line and has none elsewhere.
-    private static func split(_ script: String) -> [String] {
-        script.split(separator: ";\n").map(String.init).filter { statement in
+    /// The statements of a schema script, which ends each with a semicolon before an empty line and has none of these elsewhere.
+    static func split(_ script: String) -> [String] {
+        (script + "\n").split(separator: ";\n\n").map(String.init).filter { statement in
             statement.split(separator: "\n").contains { !$0.hasPrefix("--") && !$0.allSatisfy(\.isWhitespace) }
         }
     }
 
     // MARK: Doing
+
+    /// Changes a node in one transaction. Tables that are in use are waited for in small steps (B6): behind one prepared branch a longer wait for the
+    /// lock would stop every commit of the node.
+    private func migrate(_ database: Database, _ statements: [String]) async throws {
+        guard database.schemaVersion > 0 else { return try await apply(statements, to: database) }
+        let deadline = ContinuousClock.now + Self.patience
+        while true {
+            do {
+                return try await apply(["SET LOCAL lock_timeout = '200ms'"] + statements, to: database)
+            } catch let error as TandemError where error.sqlState == .lockNotAvailable {
+                guard ContinuousClock.now < deadline else {
+                    throw TandemError(
+                        .statementFailed, "the tables of Tandem are in use; a transaction or a prepared branch holds them", isRetrySafe: true,
+                        node: database.name,
+                        sqlState: error.sqlState, nextStep: "settle what is in doubt (`tandem tx ls`), and run it again", phase: "init")
+                }
+                try await run("ROLLBACK", database)
+                try await Task.sleep(for: Self.pause)
+                try await run("BEGIN", database)
+            }
+        }
+    }
 
     private func apply(_ statements: [String], to database: Database) async throws {
         for statement in statements { _ = try await run(statement, database) }

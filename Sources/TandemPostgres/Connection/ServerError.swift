@@ -9,6 +9,8 @@ package struct ServerError: Error, Sendable {
     package let detail: String?
     package let hint: String?
     package let constraint: String?
+    /// The table and column that the error is about.
+    package let table: String?, column: String?
     package let routine: String?
 
     /// The session ends with it: whatever was under way may or may not have happened.
@@ -28,6 +30,8 @@ package struct ServerError: Error, Sendable {
         detail = field(Self.code("D"))
         hint = field(Self.code("H"))
         constraint = field(Self.code("n"))
+        table = field(Self.code("t"))
+        column = field(Self.code("c"))
         routine = field(Self.code("R"))
     }
 

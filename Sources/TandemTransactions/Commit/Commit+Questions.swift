@@ -19,7 +19,7 @@ extension Commit {
             }
             questions += 1
             if questions > Self.mostQuestions { return .giveUp }
-            let batch = Batch(Register.verdict(transaction, node: node, coordinator: cluster.coordinator), interruption: .abandon)
+            let batch = Batch(Register.verdict(transaction, coordinator: cluster.coordinator), interruption: .abandon)
             guard let reply = try? await cluster.runControlToTheEnd(session.name, batch, within: Self.patience) else { return .verdict(.undecided) }
             let verdict = Register.verdict(from: reply.only)
             if verdict == .aborted {

@@ -27,7 +27,7 @@ enum VoteFailure {
         case .uniqueViolation where error.constraint == "branch_pkey":
             return vote(
                 .duplicateTransaction, "the register already has a row of this transaction", "ask for its outcome: it was sent before, or recovery ended it")
-        case .notNullViolation where error.message.contains("\"kind\""):
+        case .notNullViolation where error.table == "branch" && error.column == "node":
             return vote(
                 .transactionEnded, "the branch is not in the transaction that it began, or the transaction is too old",
                 "leave transaction control to Tandem; give a transaction a new id when it is sent again after the retention")

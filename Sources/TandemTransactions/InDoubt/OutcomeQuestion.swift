@@ -41,8 +41,8 @@ struct OutcomeQuestion {
         switch try evidence.step(grace: cluster.configuration.recoveryGrace, isLive: isLive, mayBeOpen: unnamed.mayBeOpen) {
         case .wait: return nil
         case .answer(let outcome): return outcome
-        case .ask(let node, let id):
-            let batch = Batch(Register.verdict(transaction, node: id, coordinator: cluster.coordinator), interruption: .abandon)
+        case .ask(let node):
+            let batch = Batch(Register.verdict(transaction, coordinator: cluster.coordinator), interruption: .abandon)
             guard let reply = try? await cluster.runControl(node, batch, within: limit) else { return nil }
             return switch Register.verdict(from: reply.only) {
             case .committed: .committed
@@ -60,19 +60,19 @@ extension Evidence {
         case wait
         case answer(Outcome)
         /// Ask the register there: for its barrier where it has a row, for its decision where it has none.
-        case ask(NodeName, NodeID)
+        case ask(NodeName)
     }
 
     func step(grace: Duration, isLive: Bool, mayBeOpen: Bool) throws(TandemError) -> Step {
         if isContradictory { return .answer(.inDoubt) }
         // R13a: what is visible may not be durable yet. Where a row stands, the question finds it and writes none.
-        if let node = work ?? tombstone { return id(of: node.name).map { .ask(node.name, $0) } ?? .wait }
+        if let node = work ?? tombstone { return .ask(node.name) }
         if isLive || isOpen { return .wait }
         if let oldest = prepared.map(\.age).max() {
             guard oldest >= grace, commitPoints.count == 1, let id = commitPoints.first, let node = node(id), node.failure == nil else {
                 return .wait
             }
-            return .ask(node.name, id)
+            return .ask(node.name)
         }
         if failure != nil { return .wait }
         if isForgotten {

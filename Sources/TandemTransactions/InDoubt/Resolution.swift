@@ -31,7 +31,7 @@ struct Resolution {
         }
         switch way {
         case .nothingToDo: return evidence.description
-        case .ask(let node, let id): try await obey(try await ask(node, id), at: node)
+        case .ask(let node): try await obey(try await ask(node), at: node)
         case .force: break
         }
         try await finish(evidence.prepared, survey)
@@ -39,8 +39,8 @@ struct Resolution {
     }
 
     /// The question that settles it: where nothing is decided yet, its tombstone decides.
-    private func ask(_ node: NodeName, _ id: NodeID) async throws -> Verdict {
-        let batch = Batch(Register.verdict(transaction, node: id, coordinator: cluster.coordinator), interruption: .abandon)
+    private func ask(_ node: NodeName) async throws -> Verdict {
+        let batch = Batch(Register.verdict(transaction, coordinator: cluster.coordinator), interruption: .abandon)
         return Register.verdict(from: try await cluster.runControl(node, batch, within: Self.patience).only)
     }
 
@@ -106,7 +106,7 @@ extension Evidence {
         /// It is so already, and no branch waits for it.
         case nothingToDo
         /// The commit point answers: what it says counts.
-        case ask(NodeName, NodeID)
+        case ask(NodeName)
         /// Nobody can say otherwise: the commit point cannot be reached, or is no longer part of the cluster.
         case force
     }
@@ -147,7 +147,7 @@ extension Evidence {
                 .refusedBySafetyRule, "the commit point answers and has recorded no commit", node: node.name,
                 nextStep: "roll it back, or let its coordinator finish")
         }
-        return .ask(node.name, commitPoint)
+        return .ask(node.name)
     }
 }
 

@@ -158,7 +158,7 @@ struct RecoveryPass {
         for index in wanted { questions[work[index].branch.gid.transaction] = work[index].branch.gid.commitPoint }
         let order = questions.keys.sorted()
         let segments = order.map { transaction in
-            Register.verdict(transaction, node: questions[transaction] ?? work[wanted[0]].branch.gid.commitPoint, coordinator: cluster.coordinator)
+            Register.verdict(transaction, coordinator: cluster.coordinator)
         }
         let replies = await send(segments, to: order.map { questions[$0].flatMap { names[$0] } }, interruption: .abandon, isTransaction: true)
         var verdicts: [TransactionID: Verdict] = [:]

@@ -73,8 +73,7 @@ struct RetentionPass {
     }
 
     private func raise(_ horizon: TransactionID, on node: NodeName) async throws {
-        let text = "UPDATE tandem.node SET forgotten = $1::pg_catalog.uuid WHERE forgotten < $1::pg_catalog.uuid"
-        _ = try await cluster.retentionQuery(text, [horizon.description], on: node)
+        _ = try await cluster.retentionQuery("SELECT tandem.raise_horizon($1::pg_catalog.uuid)", [horizon.description], on: node)
     }
 
     /// Waits until every transaction and every prepared branch of this database that was there when the horizon was raised is gone. No clock is
@@ -109,14 +108,11 @@ struct RetentionPass {
         var removed = 0
         while true {
             let result = try await cluster.retentionQuery(
-                """
-                DELETE FROM tandem.branch WHERE (transaction_id, node) IN (
-                    SELECT transaction_id, node FROM tandem.branch
-                    WHERE transaction_id <= $1::pg_catalog.uuid AND transaction_id <> ALL ($2::pg_catalog.uuid[])
-                    ORDER BY transaction_id LIMIT \(Self.batch))
-                """, [horizon.description, kept], on: node)
-            removed += result.affectedRows
-            if result.affectedRows < Self.batch { return removed }
+                "SELECT tandem.forget($1::pg_catalog.uuid, $2::pg_catalog.uuid[], $3::pg_catalog.int4)",
+                [horizon.description, kept, String(Self.batch)], on: node)
+            let count = result.text(0, 0).flatMap { Int($0) } ?? 0
+            removed += count
+            if count < Self.batch { return removed }
         }
     }
 }

@@ -44,16 +44,16 @@ package enum Register {
         SELECT pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL OR EXISTS (SELECT FROM pg_catalog.pg_foreign_server)
         """)
 
-    /// R13, A8: the one statement that decides, alone in its transaction.
+    /// R13, A8: the one statement that decides, alone in its transaction: `tandem.tombstone` in the node's database.
     ///
-    /// The INSERT waits for a row that is being committed, writes the tombstone where there is none, reads what is there, and by DO UPDATE makes
+    /// Its INSERT waits for a row that is being committed, writes the tombstone where there is none, reads what is there, and by DO UPDATE makes
     /// this transaction write, so that its own synchronous COMMIT is the barrier (R13a): what was read is then as durable as that COMMIT. At
     /// READ COMMITTED, whatever the session's default is: under any other level the row that was waited for is not visible (40001).
     ///
     /// Behind the horizon the INSERT has nothing to insert and so finds no conflict either, but a row that is still needed stands there (R17):
-    /// the SELECT reads it, and its lock makes this transaction write, so that it is a barrier as well. Neither row: nobody can know any more.
+    /// a SELECT reads it, and its lock makes this transaction write, so that it is a barrier as well. Neither row: nobody can know any more.
     /// The answer counts only with the tag COMMIT and without a warning of replication.
-    static func verdict(_ transaction: TransactionID, node: NodeID, coordinator: String) -> [Statement] {
+    static func verdict(_ transaction: TransactionID, coordinator: String) -> [Statement] {
         [
             Statement("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"),
             Statement(
@@ -64,30 +64,21 @@ package enum Register {
                            CASE pg_catalog.current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)
                 """),
             Statement(
-                """
-                INSERT INTO tandem.branch AS b (transaction_id, node, kind, coordinator)
-                SELECT $1::pg_catalog.uuid, $2, 'A', $3 FROM tandem.node n WHERE n.forgotten OPERATOR(pg_catalog.<) $1::pg_catalog.uuid
-                ON CONFLICT (transaction_id, node) DO UPDATE SET kind = b.kind RETURNING b.kind
-                """, parameters: ParameterBuffer(texts: [transaction.description, node.description, coordinator])),
-            Statement(
-                """
-                SELECT b.kind FROM tandem.branch b
-                WHERE b.transaction_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid AND b.node OPERATOR(pg_catalog.=) $2 FOR UPDATE
-                """, parameters: ParameterBuffer(texts: [transaction.description, node.description])),
+                "SELECT tandem.tombstone($1::pg_catalog.uuid, $2)", parameters: ParameterBuffer(texts: [transaction.description, coordinator])),
             commit,
         ]
     }
 
-    /// What the answer to ``verdict(_:node:coordinator:)`` says.
+    /// What the answer to ``verdict(_:coordinator:)`` says.
     static func verdict(from reply: SegmentReply) -> Verdict {
-        guard reply.error == nil, reply.results.count == 5, reply.lastTag == "COMMIT", !reply.isReplicationUnconfirmed, !reply.hasTransactionWarning else {
+        guard reply.error == nil, reply.results.count == 4, reply.lastTag == "COMMIT", !reply.isReplicationUnconfirmed, !reply.hasTransactionWarning else {
             return .undecided
         }
-        let answer = reply.results[2].rowCount == 1 ? reply.results[2] : reply.results[3]
-        guard answer.rowCount == 1 else { return .forgotten }
-        return switch answer.text(0, 0) {
+        guard reply.results[2].rowCount == 1 else { return .undecided }
+        return switch reply.results[2].text(0, 0) {
         case "W": .committed
         case "A": .aborted
+        case nil: .forgotten
         default: .undecided
         }
     }

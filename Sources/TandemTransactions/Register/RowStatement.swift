@@ -5,9 +5,11 @@ package import TandemPostgres
 /// TO could take it away.
 ///
 /// It fails with 23502 when the session is no longer in the transaction that it began (A1: user SQL ended it) or when the id lies behind the
-/// horizon, since the kind is then NULL; the rest of the message is skipped. Expected tag: `INSERT 0 1`. It also makes the commit that follows
+/// horizon, since the node's number is then NULL; the rest of the message is skipped. Expected tag: `INSERT 0 1`. It also makes the commit that follows
 /// wait for its flush and its standby whatever user SQL or the session's defaults say (A2), and lets the warning through that
 /// tells of a wait that was cut short (A3).
+///
+/// It does not name the kind, which is 'W' where nobody says otherwise: whoever may insert these columns cannot write a tombstone.
 ///
 /// What is the same for every transaction stands in the text: each parameter costs the server about a microsecond, twice a transaction.
 package struct RowStatement: Sendable {
@@ -25,14 +27,14 @@ package struct RowStatement: Sendable {
         func text(_ proof: String) -> StatementText {
             StatementText(
                 """
-                INSERT INTO tandem.branch (transaction_id, node, kind, members, coordinator)
-                VALUES ($1::pg_catalog.uuid, \(node),
+                INSERT INTO tandem.branch (transaction_id, node, members, coordinator)
+                VALUES ($1::pg_catalog.uuid,
                     CASE WHEN \(proof)(SELECT n.forgotten FROM tandem.node n) OPERATOR(pg_catalog.<) $1::pg_catalog.uuid
                           AND CASE WHEN pg_catalog.current_setting('synchronous_commit') IN ('on', 'remote_apply') THEN true
                                    ELSE pg_catalog.set_config('synchronous_commit', 'on', true) IS NOT NULL END
                           AND CASE WHEN pg_catalog.current_setting('client_min_messages') IN ('notice', 'warning') THEN true
                                    ELSE pg_catalog.set_config('client_min_messages', 'warning', true) IS NOT NULL END
-                         THEN 'W'::pg_catalog."char" END,
+                         THEN \(node)::pg_catalog.int2 END,
                     $2::pg_catalog.int2[], \(coordinator))
                 """)
         }

@@ -4,7 +4,7 @@ package import TandemPostgres
 /// `pg_locks` shows those of all databases to everybody. It ends with the session, so nobody has to clean up after a crash.
 package struct Presence: Sendable {
     /// The first half of every such lock's key: `tdm1`.
-    static let key: Int32 = 0x7464_6D31
+    package static let key: Int32 = 0x7464_6D31
 
     /// The second half: this coordinator, whatever other keys of the same two halves exist.
     package let number: Int32

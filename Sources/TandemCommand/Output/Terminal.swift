@@ -20,9 +20,10 @@ enum Colour: Int {
     /// The colour of a state or an outcome: what is well, what waits, what is wrong.
     init?(state: String) {
         switch state {
-        case "committed", "applied", "running": self = .green
-        case "pending", "prepared", "in_doubt", "changing", "paused", "too_young", "undecided", "busy", "would_commit", "would_roll_back": self = .yellow
-        case "rolled_back", "unreachable", "stopped", "lost", "mixed", "held", "would_hold", "unknown": self = .red
+        case "committed", "applied", "running", "ok": self = .green
+        case "pending", "prepared", "in_doubt", "changing", "paused", "too_young", "undecided", "busy", "would_commit", "would_roll_back", "notice":
+            self = .yellow
+        case "rolled_back", "unreachable", "stopped", "lost", "mixed", "held", "would_hold", "unknown", "problem": self = .red
         default: return nil
         }
     }

@@ -1,0 +1,54 @@
+import ArgumentParser
+import TandemCluster
+import TandemCore
+import TandemTransactions
+
+/// `tandem doctor`
+struct DoctorCommand: AsyncParsableCommand, Reporting {
+    static let configuration = CommandConfiguration(
+        commandName: "doctor", abstract: "Examine every node: what is wrong, and the SQL that mends it.",
+        discussion: """
+            It changes nothing; on each node it prepares an empty transaction and rolls it back. Exit codes: 0 nothing is wrong (notices may be \
+            there), 3 something is.
+            """)
+
+    @OptionGroup var global: GlobalOptions
+
+    @Flag(name: .customLong("fix-sql"), help: "Print only the SQL that mends what was found, node by node. Read it before you run it.")
+    var printsSQL = false
+
+    @Flag(help: "Show what is well, too.")
+    var all = false
+
+    mutating func run() async throws {
+        let report = try await global.withCluster { cluster in
+            try await Interruption.cancelling("interrupted") { try await cluster.examine() }
+        }
+        switch global.format {
+        case .json: try Output.write(JSON.object([("status", .string(report.status.rawValue)), ("findings", JSON(report.findings))]))
+        case .table: try printsSQL ? writeSQL(report) : write(report)
+        }
+        if report.status == .problem { throw Ending(.problemFound) }
+    }
+
+    private func write(_ report: DoctorReport) throws {
+        var table = TextTable("NODE", "CHECK", "STATUS", "SEEN")
+        for finding in report.findings where all || finding.status != .ok {
+            table.add(finding.node.rawValue, finding.check, finding.status.rawValue, finding.message)
+        }
+        if !table.isEmpty { try Output.write(table) }
+        let problems = report.findings.count { $0.status == .problem }, notices = report.findings.count { $0.status == .notice }
+        Talk.say("\(report.findings.count) checks: \(problems) problems, \(notices) notices")
+        if report.findings.contains(where: { $0.status != .ok && $0.sql != nil }) { Talk.say("tandem doctor --fix-sql prints the SQL that mends them") }
+    }
+
+    private func writeSQL(_ report: DoctorReport) throws {
+        for finding in report.findings where finding.status != .ok {
+            guard let sql = finding.sql else { continue }
+            try Output.write(text: "-- node \(finding.node), \(finding.check): \(finding.message)\n\(sql)\n")
+        }
+        for finding in report.findings where finding.status == .problem && finding.sql == nil {
+            Talk.say("no SQL mends this: node \(finding.node), \(finding.check): \(finding.message)")
+        }
+    }
+}

@@ -11,5 +11,7 @@ struct Root: AsyncParsableCommand {
             6 outcome unknown, 7 not permitted, 8 refused by a safety rule, 130 interrupted.
             """,
         version: "0.1.0",
-        subcommands: [Dev.self, Init.self, DoctorCommand.self, Tx.self, Recover.self, Serve.self, Bench.self, Config.self])
+        subcommands: [
+            Dev.self, Init.self, DoctorCommand.self, Tx.self, Recover.self, Audit.self, Serve.self, Uninstall.self, Bench.self, Config.self,
+        ])
 }

@@ -217,6 +217,44 @@ struct InitialiserTests {
         }
     }
 
+    @Test("uninstalling removes the schema on every node, and what others built upon it stands in the way")
+    func uninstall() async throws {
+        try await Databases.with([("a", 0), ("b", 1)]) { databases in
+            let configuration = try databases.configuration("test", "a", "b")
+            _ = try await Initialiser(configuration).run()
+            try await sql(databases.conninfo("b"), "CREATE VIEW mine AS SELECT * FROM tandem.member")
+            let depends = await #expect(throws: TandemError.self) { try await Initialiser(configuration).uninstall() }
+            #expect(depends?.code == .refusedBySafetyRule && depends?.node == "b")
+            // Neither of them has changed.
+            #expect(try await sql(databases.conninfo("a"), "SELECT count(*) FROM tandem.member") == "2")
+            try await sql(databases.conninfo("b"), "DROP VIEW mine")
+            #expect(try await Initialiser(configuration).uninstall().map(\.isRemoved) == [true, true])
+            #expect(try await sql(databases.conninfo("a"), "SELECT to_regnamespace('tandem')") == nil)
+            #expect(try await Initialiser(configuration).uninstall().map(\.isRemoved) == [false, false])
+            #expect(try await Initialiser(configuration).run().map(\.isChanged) == [true, true])
+        }
+    }
+
+    @Test("uninstalling is refused while a branch is prepared or a transaction holds the register, on whichever node")
+    func uninstallUndecided() async throws {
+        try await Databases.with([("a", 0), ("b", 1)]) { databases in
+            let configuration = try databases.configuration("test", "a", "b")
+            _ = try await Initialiser(configuration).run()
+            func code() async -> TandemError? { await #expect(throws: TandemError.self) { try await Initialiser(configuration).uninstall() } }
+            // As a coordinator leaves it, which holds the register; and one that does not, since it touched nothing of it.
+            for (number, statement) in ["INSERT INTO tandem.branch (transaction_id, node) VALUES (gen_random_uuid(), 2)", "SELECT pg_current_xact_id()"]
+                .enumerated()
+            {
+                let gid = "tandem1:test:018c0000-0000-7000-8000-00000000000\(number):2:c1"
+                try await sql(databases.conninfo("b"), "BEGIN", statement, "PREPARE TRANSACTION '\(gid)'")
+                let error = await code()
+                #expect(error?.code == .refusedBySafetyRule && error?.node == "b")
+                try await sql(databases.conninfo("b"), "ROLLBACK PREPARED '\(gid)'")
+            }
+            #expect(try await sql(databases.conninfo("a"), "SELECT count(*) FROM tandem.member") == "2")
+        }
+    }
+
     @Test("a node that cannot be reached is named, and no other is changed")
     func unreachable() async throws {
         try await Databases.with([("a", 0)]) { databases in

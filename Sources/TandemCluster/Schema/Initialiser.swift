@@ -19,7 +19,7 @@ public struct Initialiser: Sendable {
         public let isChanged: Bool
     }
 
-    private struct Database {
+    struct Database {
         let configuration: NodeConfiguration
         let connection: Connection
         let systemIdentifier: Int64
@@ -39,7 +39,7 @@ public struct Initialiser: Sendable {
     /// Serialises initialising in one database; any constant that nobody else uses.
     private static let lock: Int64 = 0x7461_6e64_656d_0001
 
-    private let configuration: ClusterConfiguration
+    let configuration: ClusterConfiguration
     private let roles: [String]
 
     /// An initialiser of the cluster's databases.
@@ -90,6 +90,11 @@ public struct Initialiser: Sendable {
     private typealias Plan = (statements: [String], others: [String], result: Node)
 
     private func withPlan<R>(_ body: ([Database], [Plan]) async throws -> R) async throws -> R {
+        try await withDatabases { try await body($0, try plan($0)) }
+    }
+
+    /// Gives the body a session with each database, in a transaction, with what the nodes say of themselves; nobody else initialises meanwhile.
+    func withDatabases<R>(_ body: ([Database]) async throws -> R) async throws -> R {
         let reactor = Reactor(name: "tandem-init")
         defer { reactor.stop() }
         var databases: [Database] = []
@@ -104,7 +109,8 @@ public struct Initialiser: Sendable {
                 try await run("BEGIN", database)
             }
             for index in databases.indices { try await look(&databases[index]) }
-            let result = try await body(databases, try plan(databases))
+            for database in databases { if let known = database.known { try check(database, known: known) } }
+            let result = try await body(databases)
             for database in databases { await close(database) }
             return result
         } catch {
@@ -180,7 +186,6 @@ public struct Initialiser: Sendable {
         var ids: [NodeName: NodeID] = [:]
         for database in databases {
             guard let known = database.known else { continue }
-            try check(database, known: known)
             if let other = ids.first(where: { $0.value == known.id }) {
                 throw TandemError(
                     .identityMismatch, "\(other.key) and \(database.name) both have the number \(known.id): one is a copy of the other", node: database.name,
@@ -288,7 +293,7 @@ public struct Initialiser: Sendable {
         }
     }
 
-    private func apply(_ statements: [String], to database: Database) async throws {
+    func apply(_ statements: [String], to database: Database) async throws {
         for statement in statements { _ = try await run(statement, database) }
         let reply = try await run("COMMIT", database)
         guard reply.tag == "COMMIT" else {
@@ -297,7 +302,7 @@ public struct Initialiser: Sendable {
     }
 
     @discardableResult
-    private func run(_ sql: String, _ database: Database) async throws -> ResultSet {
+    func run(_ sql: String, _ database: Database) async throws -> ResultSet {
         try await run(sql, database.connection, database.name)
     }
 

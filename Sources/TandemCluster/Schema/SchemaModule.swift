@@ -33,6 +33,14 @@ package enum SchemaModule {
         return all.filter { $0.version > version }
     }
 
+    /// What removes the schema, and nothing that others made: what depends on it stands in the way.
+    static let removal = [
+        "DROP VIEW IF EXISTS tandem.in_doubt",
+        "DROP FUNCTION IF EXISTS tandem.tombstone(uuid, text), tandem.raise_horizon(uuid), tandem.forget(uuid, uuid[], integer)",
+        "DROP TABLE tandem.branch, tandem.operation, tandem.member, tandem.node, tandem.schema_version",
+        "DROP SCHEMA tandem",
+    ]
+
     /// What gives a role the rights that a program needs.
     ///
     /// - Parameter role: the role's name.

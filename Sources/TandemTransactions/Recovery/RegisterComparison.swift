@@ -16,7 +16,7 @@ struct RegisterComparison {
 
     /// A branch that contradicts a 'W' of another node.
     struct Finding: Sendable, Equatable {
-        enum Kind: String, Sendable {
+        enum Kind: String, Sendable, Codable {
             /// The member has no row and nothing prepared.
             case lost
             /// The member has a tombstone.
@@ -29,27 +29,45 @@ struct RegisterComparison {
         let committed: NodeName
         /// Where it is not.
         let missing: NodeName
+
+        var reason: String { kind == .lost ? "\(missing) has neither a row nor a prepared branch" : "\(missing) has a tombstone" }
     }
 
     /// Compares the rows up to `horizon`, which no prepared branch needs, and reports what contradicts.
     ///
     /// - Returns: the transactions whose rows have to stay.
     func run(upTo horizon: TransactionID) async throws -> Set<TransactionID> {
+        let (findings, _) = try await compare(after: .make(milliseconds: 0, random: (0, 0)), upTo: horizon)
+        for finding in findings { try await report(finding) }
+        return try await reported(on: cluster.namesByNumber.values)
+    }
+
+    /// Compares the rows of some time.
+    ///
+    /// - Parameters:
+    ///   - start: rows above it are compared,
+    ///   - horizon: up to this one.
+    /// - Returns: what contradicts, and how many 'W' rows were looked at.
+    func compare(after start: TransactionID, upTo horizon: TransactionID) async throws -> (findings: [Finding], rows: Int) {
         let names = cluster.namesByNumber
         var suspects: Set<TransactionID> = []
-        for (id, node) in names { suspects.formUnion(try await contradictions(to: node, id, names, upTo: horizon)) }
+        var rows = 0
+        for (id, node) in names {
+            let (found, count) = try await contradictions(to: node, id, names, after: start, upTo: horizon)
+            suspects.formUnion(found)
+            rows += count
+        }
         guard suspects.count <= Self.mostSuspects else {
             throw TandemError(
-                .refusedBySafetyRule, "\(suspects.count) transactions seem to be committed on some of their nodes only, and their rows would go",
-                nextStep: "find out which node lost commits before anything is removed")
+                .refusedBySafetyRule, "\(suspects.count) transactions seem to be committed on some of their nodes only",
+                nextStep: "find out which node lost commits; no row is removed before that")
         }
         var findings: [Finding] = []
         for transaction in suspects.sorted() {
             // A plain read of one node after the other sees halves of what is just being finished: sessions, gids and rows are read in that order.
             findings += Self.findings(in: await Survey(cluster: cluster).evidence(of: transaction))
         }
-        for finding in findings { try await report(finding) }
-        return try await reported(on: names.values)
+        return (findings, rows)
     }
 
     /// What this pass and earlier ones have found: their rows are evidence.
@@ -81,9 +99,12 @@ struct RegisterComparison {
     }
 
     /// The transactions that are committed on a node and not on another one of their members.
-    private func contradictions(to node: NodeName, _ id: NodeID, _ names: [NodeID: NodeName], upTo horizon: TransactionID) async throws -> Set<TransactionID> {
+    private func contradictions(
+        to node: NodeName, _ id: NodeID, _ names: [NodeID: NodeName], after start: TransactionID, upTo horizon: TransactionID
+    ) async throws -> (found: Set<TransactionID>, rows: Int) {
         var found: Set<TransactionID> = []
-        var last = TransactionID.make(milliseconds: 0, random: (0, 0))
+        var count = 0
+        var last = start
         while true {
             let rows = try await cluster.retentionQuery(
                 """
@@ -102,7 +123,8 @@ struct RegisterComparison {
                 guard let name = names[member] else { continue }
                 found.formUnion(try await without(transactions, member, on: name))
             }
-            if rows.rowCount < Self.page { return found }
+            count += rows.rowCount
+            if rows.rowCount < Self.page { return (found, count) }
         }
     }
 
@@ -120,14 +142,13 @@ struct RegisterComparison {
 
     /// R16: never silent, and once.
     private func report(_ finding: Finding) async throws {
-        let reason = finding.kind == .lost ? "\(finding.missing) has neither a row nor a prepared branch" : "\(finding.missing) has a tombstone"
         let recorded = try await cluster.retentionQuery(
             """
             INSERT INTO tandem.operation (what, transaction_id, reason)
             SELECT $1, $2::pg_catalog.uuid, $3
             WHERE NOT EXISTS (SELECT FROM tandem.operation o WHERE o.transaction_id OPERATOR(pg_catalog.=) $2::pg_catalog.uuid
                               AND o.what OPERATOR(pg_catalog.=) $1 AND o.reason OPERATOR(pg_catalog.=) $3)
-            """, ["found \(finding.kind.rawValue)", finding.transaction.description, reason], on: finding.committed)
+            """, ["found \(finding.kind.rawValue)", finding.transaction.description, finding.reason], on: finding.committed)
         guard recorded.affectedRows == 1 else { return }
         cluster.configuration.logger.critical(
             "a transaction is committed on some of its nodes only",

@@ -12,8 +12,8 @@ struct DevNodes: Sendable {
         try await start(arguments, environment: environment, input: input).end()
     }
 
-    func start(_ arguments: [String], environment: [String: String] = [:], input: String = "") throws -> ProgramRun {
-        try ProgramRun(["-c", configuration, "--json"] + arguments, environment: environment, input: input)
+    func start(_ arguments: [String], environment: [String: String] = [:], input: String = "", output: String? = nil) throws -> ProgramRun {
+        try ProgramRun(["-c", configuration, "--json"] + arguments, environment: environment, input: input, output: output)
     }
 
     func fault(_ kind: String, _ node: String) async throws {

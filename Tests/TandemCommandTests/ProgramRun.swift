@@ -23,7 +23,7 @@ final class ProgramRun: Sendable {
     private let folder: URL
 
     /// Starts the program without the variables that mean something to it.
-    init(_ arguments: [String], environment: [String: String] = [:], input: String = "") throws {
+    init(_ arguments: [String], environment: [String: String] = [:], input: String = "", output: String? = nil) throws {
         // The program lies beside the bundle of the tests.
         let own = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
         process = Process()
@@ -36,7 +36,7 @@ final class ProgramRun: Sendable {
         for name in ["out", "err"] { try Data().write(to: folder.appending(path: name)) }
         try Data(input.utf8).write(to: folder.appending(path: "in"))
         process.standardInput = try FileHandle(forReadingFrom: folder.appending(path: "in"))
-        process.standardOutput = try FileHandle(forWritingTo: folder.appending(path: "out"))
+        process.standardOutput = try FileHandle(forWritingTo: output.map { URL(fileURLWithPath: $0) } ?? folder.appending(path: "out"))
         process.standardError = try FileHandle(forWritingTo: folder.appending(path: "err"))
         let (ended, continuation) = AsyncStream.makeStream(of: Never.self)
         self.ended = ended
@@ -47,6 +47,8 @@ final class ProgramRun: Sendable {
     deinit { try? FileManager.default.removeItem(at: folder) }
 
     var output: String { text("out") }
+    var talk: String { text("err") }
+    var isRunning: Bool { process.isRunning }
 
     func send(_ signal: Int32) { kill(process.processIdentifier, signal) }
 

@@ -120,15 +120,17 @@ extension BuiltProgram {
             }
         }
 
-        @Test("an id that was used is refused with 8, and is not called rolled back")
+        @Test("an id whose transaction is committed answers so, and nothing is done twice")
         func duplicate() async throws {
             try await withNodes { nodes in
                 try await nodes.makeAccounts(on: "n1", "n2")
                 let first = try await nodes.tandem("tx", "run", "-", input: DevNodes.transfer)
                 let id = try #require(try first.json()["transaction"] as? String)
                 let twice = try await nodes.tandem("tx", "run", "-", input: DevNodes.transfer + "id: \(id)\n")
-                #expect(twice.code == 8)
-                #expect(try twice.json()["outcome"] as? String != "rolled_back")
+                #expect(twice.code == 0)
+                #expect(try twice.json()["outcome"] as? String == "committed")
+                #expect(try twice.json()["repeated"] as? Bool == true)
+                #expect(try await nodes.state() == (["98.90", "101.10"], 0))
             }
         }
 

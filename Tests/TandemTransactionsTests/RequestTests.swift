@@ -218,14 +218,53 @@ struct RequestTests {
         }
     }
 
-    @Test("an id that was used is refused, and what it did stays")
+    @Test("a second submission of the same id answers with the first one's outcome, and does nothing")
     func duplicate() async throws {
         try await withCluster { test in
             let first = try await test.cluster.run(transfer())
-            let again = transfer(10, options { $0.id = first.transaction })
-            let error = await refusal { try await test.cluster.run(again) }
-            #expect(error?.code == .duplicateTransaction)
+            #expect(!first.isRepeated)
+            let again = try await test.cluster.run(transfer(10, options { $0.id = first.transaction }))
+            #expect(again.transaction == first.transaction && again.isRepeated && again.value.isEmpty)
             try await test.expectMoved()
+        }
+    }
+
+    @Test("ten submissions of one id at once, in two processes as it were, commit once and all say so")
+    func duplicatesAtOnce() async throws {
+        try await withCluster { test in
+            let other = try test.another()
+            for account in 1...5 {
+                let id = TransactionID.fresh()
+                let receipts = try await withThrowingTaskGroup { group in
+                    for number in 0..<10 {
+                        group.addTask {
+                            try await (number % 2 == 0 ? test.cluster : other).run(
+                                TransactionRequest(
+                                    [
+                                        .init("n1", SQL("UPDATE account SET balance = balance - 10 WHERE id = $1", parameters: [.text("\(account)")])),
+                                        .init("n2", SQL("UPDATE account SET balance = balance + 10 WHERE id = $1", parameters: [.text("\(account)")])),
+                                    ], options: options { $0.id = id }))
+                        }
+                    }
+                    return try await group.reduce(into: []) { $0.append($1) }
+                }
+                #expect(receipts.allSatisfy { $0.transaction == id } && receipts.count { !$0.isRepeated } == 1)
+                try await test.expectMoved(account: account)
+            }
+            other.close()
+        }
+    }
+
+    @Test("an id whose transaction was rolled back for good stays so, and says that a new one is needed")
+    func duplicateOfRolledBack() async throws {
+        try await withCluster { test in
+            let id = TransactionID.fresh()
+            // What recovery writes when a coordinator died before its decision. The last node in the order is the commit point.
+            try await test.value("n2", "SELECT tandem.tombstone('\(id)')")
+            let error = await refusal { try await test.cluster.run(transfer(10, options { $0.id = id })) }
+            #expect(error?.code == .duplicateTransaction && error?.effect == .rolledBack && error?.isRetrySafe == false)
+            #expect(error?.nextStep.contains("new id") == true)
+            try await test.expectUntouched()
         }
     }
 

@@ -6,6 +6,7 @@ extension JSON {
         .object([
             ("code", .string(error.code.rawValue)), ("message", .string(error.message)), ("node", .string(orNull: error.node?.rawValue)),
             ("sqlState", .string(orNull: error.sqlState?.rawValue)), ("constraint", .string(orNull: error.constraint)),
+            ("isRetrySafe", .bool(error.isRetrySafe)),
             ("nextStep", .string(error.advice)),
         ])
     }

@@ -8,6 +8,8 @@ struct TransactionReport: Sendable {
     let outcome: Outcome
     let nodes: [(name: NodeName, state: String)]
     let results: [OperationResult]
+    /// Whether the outcome is that of an earlier submission of the same id.
+    var isRepeated = false
     let error: TandemError?
     let exitCode: Int32
 
@@ -16,6 +18,7 @@ struct TransactionReport: Sendable {
         outcome = .committed
         self.nodes = nodes.map { ($0, receipt.pending.contains($0) ? "pending" : "committed") }
         results = receipt.value
+        isRepeated = receipt.isRepeated
         error = nil
         exitCode = TandemError.Code.ExitCode.ok.rawValue
     }
@@ -41,13 +44,14 @@ struct TransactionReport: Sendable {
         exitCode = Ending.interrupted.code
     }
 
-    var json: JSON {
-        .object(
-            [
-                ("transaction", .string(transaction.description)), ("outcome", .string(outcome.rawValue)),
-                ("nodes", .array(nodes.map { .object([("name", .string($0.name.rawValue)), ("state", .string($0.state))]) })),
-                ("results", .array(results.map(\.json))),
-            ] + (error.map { [("error", .error($0))] } ?? []))
+    var json: JSON { .object(fields) }
+
+    var fields: [(String, JSON)] {
+        [
+            ("transaction", .string(transaction.description)), ("outcome", .string(outcome.rawValue)),
+            ("nodes", .array(nodes.map { .object([("name", .string($0.name.rawValue)), ("state", .string($0.state))]) })),
+            ("results", .array(results.map(\.json))),
+        ] + (isRepeated ? [("repeated", .bool(true))] : []) + (error.map { [("error", .error($0))] } ?? [])
     }
 }
 
@@ -57,6 +61,7 @@ extension Output {
         let isColoured = Terminal.isColoured(.standardOutput)
         let outcome = report.outcome.rawValue
         var text = "transaction \(report.transaction) \(Colour(state: outcome)?.paint(outcome, isColoured) ?? outcome)\n"
+        if report.isRepeated { text += "it was committed before; nothing was done now\n" }
         var nodes = TextTable("NODE", "STATE")
         for node in report.nodes { nodes.add(node.name.rawValue, node.state) }
         text += nodes.text(isColoured: isColoured)

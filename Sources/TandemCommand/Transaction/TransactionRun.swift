@@ -8,11 +8,22 @@ struct TransactionRun: Sendable {
     let request: TransactionRequest
     let id: TransactionID
 
-    /// Runs it. Throws only where nothing was sent because the file or the configuration is wrong: then there was no transaction.
+    /// Its id is chosen here where the sender has none, so that it can be told whatever happens.
+    init(_ request: TransactionRequest, on cluster: Cluster) {
+        self.cluster = cluster
+        let id = request.options.id ?? .now()
+        self.id = id
+        var request = request
+        request.options.id = id
+        self.request = request
+    }
+
+    /// Runs it, until it has ended or a signal asks it to end. Throws only where nothing was sent because the file or the configuration is wrong: then
+    /// there was no transaction.
     func perform() async throws -> TransactionReport {
-        let cluster = cluster, request = request
-        do {
-            let receipt = try await Interruption.cancelling("interrupted: rolling back, unless it is decided already") {
+        try await report {
+            let cluster = cluster, request = request
+            return try await Interruption.cancelling("interrupted: rolling back, unless it is decided already") {
                 do {
                     return try await cluster.run(request)
                 } catch let error as TandemError where Task.isCancelled && error.isRollback {
@@ -20,7 +31,15 @@ struct TransactionRun: Sendable {
                     throw CancellationError()
                 }
             }
-            return TransactionReport(receipt: receipt, nodes: nodes)
+        }
+    }
+
+    /// Runs it to its end.
+    func performToTheEnd() async throws -> TransactionReport { try await report { try await cluster.run(request) } }
+
+    private func report(_ run: () async throws -> Receipt<[OperationResult]>) async throws -> TransactionReport {
+        do {
+            return TransactionReport(receipt: try await run(), nodes: nodes)
         } catch is CancellationError {
             return TransactionReport(interrupted: id, nodes: nodes)
         } catch let error as TandemError {
@@ -39,6 +58,8 @@ struct TransactionRun: Sendable {
         guard error.isOfEarlierUse else {
             return TransactionReport(error, id: id, outcome: .inDoubt, nodes: nodes, exitCode: .outcomeUnknown)
         }
+        // The library has asked already: of this id nothing can commit any more.
+        if error.code == .duplicateTransaction { return TransactionReport(error, id: id, outcome: .rolledBack, nodes: nodes, exitCode: .failed) }
         let outcome = (try? await cluster.describe(id))?.outcome ?? .inDoubt
         return TransactionReport(error, id: id, outcome: outcome, nodes: nodes, exitCode: .refusedBySafetyRule)
     }

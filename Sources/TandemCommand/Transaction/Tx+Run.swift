@@ -3,6 +3,7 @@ import Foundation
 import TandemCluster
 import TandemConfiguration
 import TandemCore
+import TandemPostgres
 import TandemTransactions
 
 extension Tx {
@@ -12,9 +13,13 @@ extension Tx {
             abstract: "Run the transaction in a YAML file: on all of its nodes, or on none.",
             discussion: """
                 The file holds operations: [{node, sql, params, expect: {rows: 1}}], and if you like isolation, timeout, acknowledge (decided or \
-                applied) and id. Parameters are sent as they are written, digit for digit.
+                applied) and id. Parameters are sent as they are written, digit for digit. Sent again with the same id, a transaction is not run \
+                again: what became of the first one is the answer.
+                With --jsonl each line is such an object, with a `ref` of yours, and each result is a line with that `ref`, in the order of \
+                completion, until the input ends or a signal comes. Recovery runs meanwhile.
                 Exit codes: 0 committed (nodes that are still pending included), 1 rolled back, 6 in doubt, 2 nothing was sent because the file is \
-                wrong, 8 the id was used before, 130 interrupted and rolled back.
+                wrong, 8 the id is too old to say, 130 interrupted. With --jsonl: 6 where any line is in doubt, else 2 where any is wrong, else 1 \
+                where any is rolled back.
                 """)
 
         @OptionGroup var global: GlobalOptions
@@ -22,21 +27,44 @@ extension Tx {
         @Argument(help: "The file; `-` is standard input.")
         var file: String
 
+        @Flag(help: "The file holds one transaction a line, as JSON.")
+        var jsonl = false
+
+        @Option(help: ArgumentHelp("With --jsonl: how many transactions run at a time.", valueName: "number"))
+        var clients = 16
+
+        func validate() throws {
+            guard (1...1024).contains(clients) else { throw ValidationError("--clients is a number from 1 to 1024.") }
+        }
+
         mutating func run() async throws {
-            var request = try TransactionFile.load(path: file)
+            guard !jsonl else { return try await runLines() }
+            let request = try TransactionFile.load(path: file)
             let configuration = try global.configuration()
             let cluster = try Cluster(configuration)
             defer { cluster.close() }
-            // Chosen here, so that it can be told whatever happens.
-            let id = request.options.id ?? .now()
-            request.options.id = id
-            let run = TransactionRun(cluster: cluster, request: request, id: id)
-            let report = try await run.perform()
+            let report = try await TransactionRun(request, on: cluster).perform()
             // The exit code is the outcome's whether or not somebody took the result.
             try? Output.write(report, global.format)
             if let error = report.error { Talk.say(error) }
             if report.exitCode != 0 { throw Ending(number: report.exitCode) }
         }
+    }
+}
+
+extension Tx.Run {
+    private func runLines() async throws {
+        let input = try LineSource(path: file)
+        var configuration = try global.configuration()
+        // A client never waits for a connection where there may be one for each.
+        for index in configuration.nodes.indices {
+            configuration.nodes[index].pool.maximum = max(configuration.nodes[index].pool.maximum, clients)
+        }
+        let cluster = try Cluster(configuration)
+        defer { cluster.close() }
+        let lines = TransactionLines(cluster: cluster, input: input, name: file == "-" ? "standard input" : file, clients: clients)
+        let code = try await lines.run()
+        if code != 0 { throw Ending(number: code) }
     }
 }
 

@@ -1,9 +1,8 @@
 package import TandemCore
-import Yams
 
-/// One value of a YAML file, with the place where it stands.
+/// One value of a file, with the place where it stands.
 package struct LocatedNode {
-    let node: Node
+    let value: FileValue
     /// The file's name, for errors.
     package let file: String
     /// Where it stands, such as `nodes.n1.pool.maximum`; empty at the top.
@@ -18,21 +17,20 @@ package struct LocatedNode {
 
     /// Whether nothing stands there: an empty value, `~` or `null` without quotes.
     package var isNull: Bool {
-        guard let scalar = node.scalar else { return false }
-        if node.tag == Tag(.null) { return true }
-        return scalar.style == .plain && scalar.string.isEmpty
+        if case .null = value.content { true } else { false }
     }
 
     /// Whether keys with values stand there.
-    package var isSection: Bool { node.mapping != nil }
+    package var isSection: Bool { if case .section = value.content { true } else { false } }
 
     /// What the value is, for errors.
     var kind: String {
-        switch node {
-        case .scalar: isNull ? "nothing" : "a single value"
-        case .sequence: "a list"
-        case .mapping: "keys with values"
-        case .alias: "a reference"
+        switch value.content {
+        case .null: "nothing"
+        case .text, .plain, .number: "a single value"
+        case .list: "a list"
+        case .section: "keys with values"
+        case .dangling: "a reference"
         }
     }
 
@@ -40,8 +38,10 @@ package struct LocatedNode {
 
     /// A single value exactly as it is written; `what` is what errors call the expected.
     package func text(_ what: String = "a text") throws -> String {
-        guard let scalar = node.scalar, !isNull else { throw error("\(what) is expected here, not \(kind)", next: "write \(what)") }
-        return scalar.string
+        switch value.content {
+        case .text(let text), .plain(let text), .number(let text): return text
+        case .null, .list, .section, .dangling: throw error("\(what) is expected here, not \(kind)", next: "write \(what)")
+        }
     }
 
     /// A whole number within bounds.
@@ -83,26 +83,29 @@ package struct LocatedNode {
 
     /// The values of a list.
     package func list(_ what: String = "a list") throws -> [LocatedNode] {
-        guard let sequence = node.sequence else {
+        guard case .list(let values) = value.content else {
             throw error("\(what) is expected here, not \(kind)", next: "write \(what), one `- ` a line")
         }
-        return sequence.enumerated().map { index, value in
-            LocatedNode(node: value, file: file, key: "\(key)[\(index)]", line: value.mark?.line ?? line)
+        return values.enumerated().map { index, value in
+            LocatedNode(value: value, file: file, key: "\(key)[\(index)]", line: value.line ?? line)
         }
     }
 
     /// The keys of a section with their values, in the file's order.
     package func entries(_ what: String = "keys with values") throws -> [(name: String, value: LocatedNode)] {
-        guard let mapping = node.mapping else {
+        guard case .section(let entries) = value.content else {
             throw error("\(what) is expected here, not \(kind)", next: "write `key: value` lines there")
         }
-        return try mapping.map { name, value in
-            guard let text = name.scalar?.string else {
-                throw LocatedNode(node: name, file: file, key: key, line: name.mark?.line ?? line).error(
-                    "a key is a single word", next: "write `key: value`")
+        return try entries.map { name, value in
+            let line = name.line ?? line
+            let text: String
+            switch name.content {
+            case .text(let word), .plain(let word), .number(let word): text = word
+            case .null: text = "null"
+            case .list, .section, .dangling:
+                throw LocatedNode(value: name, file: file, key: key, line: line).error("a key is a single word", next: "write `key: value`")
             }
-            let key = key.isEmpty ? text : "\(key).\(text)"
-            return (text, LocatedNode(node: value, file: file, key: key, line: name.mark?.line ?? line))
+            return (text, LocatedNode(value: value, file: file, key: key.isEmpty ? text : "\(key).\(text)", line: line))
         }
     }
 

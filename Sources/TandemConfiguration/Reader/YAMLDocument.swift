@@ -13,7 +13,7 @@ package struct YAMLDocument {
             guard let node = try compose(yaml: text) else {
                 throw TandemError(.configurationInvalid, "\(file) is empty", nextStep: "fill it in")
             }
-            root = LocatedNode(node: node, file: file, key: "", line: node.mark?.line ?? 1)
+            root = LocatedNode(value: FileValue(node), file: file, key: "", line: node.mark?.line ?? 1)
         } catch let error as YamlError {
             throw Self.error(error, file)
         }

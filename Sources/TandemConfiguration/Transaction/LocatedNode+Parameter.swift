@@ -1,26 +1,30 @@
+import TandemCore
 import TandemPostgres
-import Yams
 
 extension LocatedNode {
     /// The value as a parameter: its text exactly as it is written, never as a parsed number.
     ///
     /// `1.10` keeps its zero and `9007199254740993` its last digit; `null` is NULL, a list the literal of an array, a mapping a JSON text.
     func parameter() throws -> PostgresParameter {
-        switch node {
-        case .scalar(let scalar): return isNull ? .null : .text(scalar.string)
-        case .sequence: return .text(try arrayLiteral())
-        case .mapping: return .text(try json())
-        case .alias: throw error("a reference leads nowhere", next: "write the value itself")
+        switch value.content {
+        case .null: return .null
+        case .text(let text), .plain(let text), .number(let text): return .text(text)
+        case .list: return .text(try arrayLiteral())
+        case .section: return .text(try json())
+        case .dangling: throw dangling
         }
     }
+
+    private var dangling: TandemError { error("a reference leads nowhere", next: "write the value itself") }
 
     /// PostgreSQL's literal of an array. Each element is quoted, so that none is taken for NULL, a nested array or white space.
     private func arrayLiteral() throws -> String {
         let elements = try list().map { element -> String in
-            switch element.node {
-            case .sequence: return try element.arrayLiteral()
-            case .scalar(let scalar): return element.isNull ? "NULL" : Self.quotedElement(scalar.string)
-            case .mapping, .alias: return Self.quotedElement(try element.json())
+            switch element.value.content {
+            case .list: return try element.arrayLiteral()
+            case .null: return "NULL"
+            case .text(let text), .plain(let text), .number(let text): return Self.quotedElement(text)
+            case .section, .dangling: return Self.quotedElement(try element.json())
             }
         }
         return "{\(elements.joined(separator: ","))}"
@@ -32,22 +36,25 @@ extension LocatedNode {
 
     // MARK: JSON
 
-    private func json() throws -> String {
-        switch node {
-        case .scalar(let scalar): return isNull ? "null" : Self.json(scalar)
-        case .sequence: return "[\(try list().map { try $0.json() }.joined(separator: ","))]"
-        case .mapping: return "{\(try entries().map { "\(Self.jsonString($0.name)):\(try $0.value.json())" }.joined(separator: ","))}"
-        case .alias: throw error("a reference leads nowhere", next: "write the value itself")
+    /// The value as a JSON text.
+    func json() throws -> String {
+        switch value.content {
+        case .null: return "null"
+        case .text(let text): return Self.jsonString(text)
+        case .plain(let text): return Self.json(plain: text)
+        case .number(let digits): return digits
+        case .list: return "[\(try list().map { try $0.json() }.joined(separator: ","))]"
+        case .section: return "{\(try entries().map { "\(Self.jsonString($0.name)):\(try $0.value.json())" }.joined(separator: ","))}"
+        case .dangling: throw dangling
         }
     }
 
     /// Without quotes, what JSON has a form for is that, digit for digit; `yes` and `0x1F` are texts, as in YAML 1.2 and JSON.
-    private static func json(_ scalar: Node.Scalar) -> String {
-        guard scalar.style == .plain, scalar.tag.rawValue != Tag.Name.str.rawValue else { return jsonString(scalar.string) }
-        switch scalar.string {
-        case "true", "True", "TRUE": return "true"
-        case "false", "False", "FALSE": return "false"
-        default: return isJSONNumber(scalar.string) ? scalar.string : jsonString(scalar.string)
+    private static func json(plain text: String) -> String {
+        switch text {
+        case "true", "True", "TRUE": "true"
+        case "false", "False", "FALSE": "false"
+        default: isJSONNumber(text) ? text : jsonString(text)
         }
     }
 

@@ -20,7 +20,7 @@ public import TandemTransactions
 ///
 /// A parameter goes to the server as it is written, digit for digit, and the statement decides its type.
 public enum TransactionFile {
-    private static let keys = ["operations", "isolation", "timeout", "acknowledge", "id"]
+    static let keys = ["operations", "isolation", "timeout", "acknowledge", "id"]
 
     /// Reads a transaction.
     ///
@@ -43,7 +43,10 @@ public enum TransactionFile {
     }
 
     private static func read(_ document: YAMLDocument) throws -> TransactionRequest {
-        let section = try document.root.section(keys)
+        try read(try document.root.section(keys))
+    }
+
+    static func read(_ section: LocatedNode.Section) throws -> TransactionRequest {
         let list = try section.required("operations")
         let operations = try list.list("a list of operations").map(operation)
         guard !operations.isEmpty else { throw list.error("there is no operation", next: "write at least one, with node and sql") }

@@ -107,9 +107,12 @@ struct Commit {
         guard let reply = try? await cluster.runControlToTheEnd(name, question, within: Self.patience) else { return }
         switch Register.row(from: reply.only) {
         case .tombstone:
+            let isOwn = options.id != nil
             cause = TandemError(
-                .transactionEnded, "recovery has rolled the transaction back meanwhile", effect: .rolledBack, isRetrySafe: options.id == nil, node: name,
-                sqlState: wrong.sqlState, nextStep: "run it again; where its coordinator was not stopped, raise recovery's grace time", phase: wrong.phase)
+                isOwn ? .duplicateTransaction : .transactionEnded,
+                isOwn ? "recovery has rolled a transaction of this id back for good, now or before" : "recovery has rolled the transaction back meanwhile",
+                effect: .rolledBack, isRetrySafe: !isOwn, node: name, sqlState: wrong.sqlState,
+                nextStep: isOwn ? "give it a new id" : "run it again; where its coordinator was not stopped, raise recovery's grace time", phase: wrong.phase)
         case .forgotten:
             cause = TandemError(
                 .transactionForgotten, "the id is older than what the register keeps: what became of an earlier use of it, nobody can say", effect: .rolledBack,

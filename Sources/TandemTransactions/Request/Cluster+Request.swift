@@ -10,6 +10,10 @@ extension Cluster {
     /// last node in that order is the commit point, and its whole branch travels in one message, after all others have voted: its rows are locked
     /// the shortest.
     ///
+    /// With an id of the caller's own it may be sent again, after a crash for one: a second submission does nothing and answers with the outcome of the
+    /// first, a receipt without results, `duplicateTransaction` where the first one was rolled back for good, or `inDoubt`. What if something else is sent
+    /// under the id? Then the answer is about the first all the same.
+    ///
     /// - Parameter request: the statements and how to run them.
     /// - Returns: a receipt with one result an operation.
     /// - Throws: as `transaction(_:_:)` does; `expectationViolated` when a statement touched another number of rows than it should.
@@ -28,6 +32,10 @@ extension Cluster {
         while true {
             do {
                 return try await attemptRequest(request, deadline)
+            } catch let error as TandemError where error.code == .duplicateTransaction {
+                guard let id = request.options.id else { throw error }
+                try await settleEarlier(id, error, until: deadline)
+                return Receipt(transaction: id, value: [], pending: [], isRepeated: true)
             } catch let error as TandemError
                 where error.isRetrySafe && error.effect != .none && attempt < request.options.attempts && ContinuousClock.now < deadline
             {
@@ -35,6 +43,21 @@ extension Cluster {
                 attempt += 1
                 try await Task.sleep(for: RequestRun.backoff.delay(attempt: attempt - 1, random: .random(in: 0..<1)))
             }
+        }
+    }
+
+    /// Waits for the outcome of the transaction that had the id first. Returns where it is committed.
+    private func settleEarlier(_ id: TransactionID, _ error: TandemError, until deadline: ContinuousClock.Instant) async throws {
+        switch try await outcome(of: id, within: max(.seconds(1), deadline - .now)) {
+        case .committed: return
+        case .rolledBack:
+            throw TandemError(
+                .duplicateTransaction, "the transaction of this id was rolled back for good before", effect: .rolledBack, node: error.node,
+                sqlState: error.sqlState, nextStep: "give it a new id", phase: error.phase, cause: error)
+        case .inDoubt:
+            throw TandemError(
+                .inDoubt, "a transaction of this id was sent before, and its outcome is not known yet", effect: .inDoubt(id), node: error.node,
+                nextStep: "send it again later, or ask: `tandem tx wait \(id)`", phase: error.phase, cause: error)
         }
     }
 

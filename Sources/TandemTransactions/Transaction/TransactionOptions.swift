@@ -23,7 +23,8 @@ public enum Acknowledgement: String, Sendable, Codable, CaseIterable {
 /// How a global transaction runs.
 public struct TransactionOptions: Sendable {
     /// The caller's own id, a UUIDv7 from ``TandemCore/TransactionID``, so that a transaction that is sent twice cannot happen twice. By default
-    /// each attempt gets a new one.
+    /// each attempt gets a new one. A body whose id was used before ends with `duplicateTransaction` and rolled back; `Cluster.outcome(of:within:)` then
+    /// tells what became of the first one. A transaction as data answers with that itself.
     public var id: TransactionID?
     /// The isolation level of every branch.
     public var isolation = Isolation.readCommitted
@@ -63,6 +64,15 @@ public struct Receipt<Value> {
     /// Nodes that had not confirmed their COMMIT PREPARED when this was returned. They will: `Cluster.run()`, any other process that runs it, or
     /// `tandem recover` finishes them.
     public let pending: [NodeName]
+    /// Whether an earlier transaction of the same id is what committed: this one did nothing, and its value is empty.
+    public let isRepeated: Bool
+
+    init(transaction: TransactionID, value: Value, pending: [NodeName], isRepeated: Bool = false) {
+        self.transaction = transaction
+        self.value = value
+        self.pending = pending
+        self.isRepeated = isRepeated
+    }
 }
 
 extension Receipt: Sendable where Value: Sendable {}

@@ -1,0 +1,208 @@
+import TandemCore
+
+/// Reads one JSON text (RFC 8259) into the tree that YAML files are read into, each number with the digits that it is written with.
+///
+/// The decoders of Foundation turn numbers into binary or decimal values and lose `1.10` and `1e400`; a YAML parser reads JSON, but takes a good part of
+/// the time of a transaction where there is one a line.
+struct JSONReader {
+    /// Values inside each other: more is no transaction.
+    private static let mostNesting = 64
+
+    private let bytes: [UInt8]
+    private let file: String
+    private let line: Int
+    private var position = 0
+    private var depth = 0
+
+    private init(_ bytes: [UInt8], file: String, line: Int) {
+        self.bytes = bytes
+        self.file = file
+        self.line = line
+    }
+
+    /// Reads a text that is one JSON value.
+    ///
+    /// - Parameters:
+    ///   - bytes: UTF-8.
+    ///   - file: what errors call its file.
+    ///   - line: its line there, from 1.
+    /// - Returns: the value.
+    /// - Throws: `configurationInvalid` with file, line and column.
+    static func read(_ bytes: [UInt8], file: String, line: Int) throws(TandemError) -> LocatedNode {
+        var reader = JSONReader(bytes, file: file, line: line)
+        let value = try reader.value()
+        reader.skipSpace()
+        guard reader.position == bytes.count else { throw reader.error("something follows the value") }
+        return LocatedNode(value: value, file: file, key: "", line: line)
+    }
+
+    private func error(_ problem: String) -> TandemError {
+        TandemError(.configurationInvalid, "\(file):\(line): column \(position + 1): \(problem)", nextStep: "write one JSON object a line")
+    }
+
+    private func made(_ content: FileValue.Content) -> FileValue { FileValue(content: content, line: nil) }
+
+    private var next: UInt8? { position < bytes.count ? bytes[position] : nil }
+
+    private mutating func skipSpace() {
+        while let byte = next, byte == 0x20 || byte == 0x09 || byte == 0x0A || byte == 0x0D { position += 1 }
+    }
+
+    private mutating func take(_ character: Character) -> Bool {
+        skipSpace()
+        guard let byte = next, byte == character.asciiValue else { return false }
+        position += 1
+        return true
+    }
+
+    private mutating func value() throws(TandemError) -> FileValue {
+        skipSpace()
+        guard let byte = next else { throw error("a value is missing") }
+        switch byte {
+        case UInt8(ascii: "\""): return made(.text(try text()))
+        case UInt8(ascii: "{"): return try object()
+        case UInt8(ascii: "["): return try array()
+        case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): return try numberValue()
+        default: return try word()
+        }
+    }
+
+    private mutating func object() throws(TandemError) -> FileValue {
+        try enter()
+        defer { depth -= 1 }
+        var entries: [(name: FileValue, value: FileValue)] = []
+        var names: Set<String> = []
+        if take("}") { return made(.section([])) }
+        repeat {
+            skipSpace()
+            guard next == UInt8(ascii: "\"") else { throw error("a key in quotes is missing") }
+            let name = try text()
+            guard names.insert(name).inserted else { throw error("the key `\(name)` stands there twice") }
+            guard take(":") else { throw error("a colon is missing after `\(name)`") }
+            entries.append((made(.text(name)), try value()))
+        } while take(",")
+        guard take("}") else { throw error("a comma or a closing brace is missing") }
+        return made(.section(entries))
+    }
+
+    private mutating func array() throws(TandemError) -> FileValue {
+        try enter()
+        defer { depth -= 1 }
+        var values: [FileValue] = []
+        if take("]") { return made(.list([])) }
+        repeat { values.append(try value()) } while take(",")
+        guard take("]") else { throw error("a comma or a closing bracket is missing") }
+        return made(.list(values))
+    }
+
+    /// After an opening brace or bracket.
+    private mutating func enter() throws(TandemError) {
+        position += 1
+        depth += 1
+        guard depth <= Self.mostNesting else { throw error("more than \(Self.mostNesting) values stand inside each other") }
+    }
+
+    private mutating func word() throws(TandemError) -> FileValue {
+        let start = position
+        while let byte = next, (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) { position += 1 }
+        switch String(decoding: bytes[start..<position], as: UTF8.self) {
+        case "null": return made(.null)
+        case "true": return made(.plain("true"))
+        case "false": return made(.plain("false"))
+        default:
+            position = start
+            throw error("no value begins so")
+        }
+    }
+
+    private mutating func numberValue() throws(TandemError) -> FileValue {
+        let start = position
+        if next == UInt8(ascii: "-") { position += 1 }
+        let first = next
+        guard digits() > 0, first != UInt8(ascii: "0") || position - start == (bytes[start] == UInt8(ascii: "-") ? 2 : 1) else {
+            throw error("this is no number")
+        }
+        if next == UInt8(ascii: ".") {
+            position += 1
+            guard digits() > 0 else { throw error("digits are missing after the point") }
+        }
+        if next == UInt8(ascii: "e") || next == UInt8(ascii: "E") {
+            position += 1
+            if next == UInt8(ascii: "+") || next == UInt8(ascii: "-") { position += 1 }
+            guard digits() > 0 else { throw error("digits are missing in the exponent") }
+        }
+        return made(.number(String(decoding: bytes[start..<position], as: UTF8.self)))
+    }
+
+    private mutating func digits() -> Int {
+        let start = position
+        while let byte = next, (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) { position += 1 }
+        return position - start
+    }
+
+    // MARK: Texts
+
+    private mutating func text() throws(TandemError) -> String {
+        position += 1
+        let start = position
+        // Most texts stand as they are.
+        while let byte = next, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\"), byte >= 0x20 { position += 1 }
+        if next == UInt8(ascii: "\"") {
+            defer { position += 1 }
+            return try decoded(bytes[start..<position])
+        }
+        var unescaped = Array(bytes[start..<position])
+        while let byte = next, byte != UInt8(ascii: "\"") {
+            guard byte >= 0x20 else { throw error("a control character stands in a text") }
+            position += 1
+            if byte == UInt8(ascii: "\\") { try escape(into: &unescaped) } else { unescaped.append(byte) }
+        }
+        guard next != nil else { throw error("a text does not end") }
+        position += 1
+        return try decoded(unescaped[...])
+    }
+
+    private func decoded(_ bytes: ArraySlice<UInt8>) throws(TandemError) -> String {
+        guard let text = String(validating: bytes, as: UTF8.self) else { throw error("a text is not UTF-8") }
+        return text
+    }
+
+    /// After a backslash.
+    private mutating func escape(into text: inout [UInt8]) throws(TandemError) {
+        guard let byte = next else { throw error("a text does not end") }
+        position += 1
+        switch byte {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): text.append(byte)
+        case UInt8(ascii: "b"): text.append(0x08)
+        case UInt8(ascii: "f"): text.append(0x0C)
+        case UInt8(ascii: "n"): text.append(0x0A)
+        case UInt8(ascii: "r"): text.append(0x0D)
+        case UInt8(ascii: "t"): text.append(0x09)
+        case UInt8(ascii: "u"): text.append(contentsOf: Array(String(try scalar()).utf8))
+        default: throw error("no character is written so")
+        }
+    }
+
+    /// After `\u`; what lies beyond the first 65,536 characters is written as two of them.
+    private mutating func scalar() throws(TandemError) -> Unicode.Scalar {
+        let first = try unit()
+        if let scalar = Unicode.Scalar(first) { return scalar }
+        guard (0xD800..<0xDC00).contains(first), next == UInt8(ascii: "\\"), position + 1 < bytes.count, bytes[position + 1] == UInt8(ascii: "u") else {
+            throw error("half of a character stands alone")
+        }
+        position += 2
+        let second = try unit()
+        guard (0xDC00..<0xE000).contains(second), let scalar = Unicode.Scalar(0x10000 + (UInt32(first) - 0xD800) << 10 + (UInt32(second) - 0xDC00)) else {
+            throw error("half of a character stands alone")
+        }
+        return scalar
+    }
+
+    private mutating func unit() throws(TandemError) -> UInt16 {
+        guard position + 4 <= bytes.count, let unit = UInt16(String(decoding: bytes[position..<position + 4], as: UTF8.self), radix: 16),
+            bytes[position] != UInt8(ascii: "+"), bytes[position] != UInt8(ascii: "-")
+        else { throw error("four hexadecimal digits are missing") }
+        position += 4
+        return unit
+    }
+}

@@ -19,6 +19,9 @@ func tests(of name: String, _ dependencies: [Target.Dependency] = []) -> Target 
 }
 
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+// For whoever bootstraps a backend: without one both cost next to nothing and do nothing.
+let metrics: Target.Dependency = .product(name: "Metrics", package: "swift-metrics")
+let tracing: Target.Dependency = .product(name: "Tracing", package: "swift-distributed-tracing")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
@@ -33,7 +36,9 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.7.3"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
@@ -50,9 +55,9 @@ let package = Package(
                 .product(name: "DequeModule", package: "swift-collections"),
             ]),
         room(
-            "TandemCluster", ["TandemCore", "TandemPostgres", logging],
+            "TandemCluster", ["TandemCore", "TandemPostgres", logging, metrics, tracing],
             resources: [.embedInCode("Schema/schema-0001.sql"), .embedInCode("Schema/schema-0002.sql")]),
-        room("TandemTransactions", ["TandemCore", "TandemFailpoints", "TandemPostgres", "TandemCluster", logging]),
+        room("TandemTransactions", ["TandemCore", "TandemFailpoints", "TandemPostgres", "TandemCluster", logging, metrics, tracing]),
         room("Tandem", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions"]),
         // adapters
         room(
@@ -80,7 +85,10 @@ let package = Package(
         tests(of: "TandemCluster", ["TandemCore", "TandemLocal", "TandemPostgres", "TandemTestSupport"]),
         tests(
             of: "TandemTransactions",
-            ["TandemCore", "TandemFailpoints", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTestSupport", logging]),
+            [
+                "TandemCore", "TandemFailpoints", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTestSupport", logging, metrics, tracing,
+                .product(name: "MetricsTestKit", package: "swift-metrics"), .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
+            ]),
         .executableTarget(
             name: "TandemCrashProbe",
             dependencies: ["TandemCore", "TandemFailpoints", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemConfiguration"],

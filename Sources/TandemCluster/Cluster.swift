@@ -102,6 +102,9 @@ public final class Cluster: Sendable {
         return lanes[turn.wrappingAdd(1, ordering: .relaxed).oldValue % lanes.count]
     }
 
+    /// Where a client of many that always has something to do runs best: on one of the cluster's own threads, the clients one after the other.
+    package func executor(ofClient number: Int) -> any TaskExecutor { lanes[number % lanes.count].reactor }
+
     /// What another part of the library keeps for this cluster, made when it is first asked for.
     package func room<Room: Sendable>(_ type: Room.Type, make: () -> Room) -> Room {
         rooms.withLock { rooms in

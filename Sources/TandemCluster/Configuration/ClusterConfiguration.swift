@@ -1,5 +1,7 @@
+public import Metrics
 public import Logging
 public import TandemCore
+public import Tracing
 
 /// A named set of nodes and the times that hold for all of them.
 ///
@@ -27,6 +29,12 @@ public struct ClusterConfiguration: Sendable {
     public var preparedReserve = 5
     /// Where debug messages go; nowhere by default.
     public var logger = Logger(label: "tandem", factory: { _ in SwiftLogNoOpLogHandler() })
+
+    /// Where metrics go; by default to the backend that the program bootstrapped before the cluster ran its first transaction. docs/metrics.md lists
+    /// them.
+    public var metrics: (any MetricsFactory)?
+    /// Where spans go; by default to the backend that the program bootstrapped before the cluster ran its first transaction.
+    public var tracer: (any Tracer)?
 
     /// A cluster.
     ///

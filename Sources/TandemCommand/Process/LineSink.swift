@@ -1,5 +1,5 @@
 import Foundation
-import TandemPostgres
+import Synchronization
 
 /// Lines for standard output, written by a thread of its own, many at a time: a reader that is slow, or gone, holds up nobody who runs transactions until
 /// the bound is reached.
@@ -15,7 +15,7 @@ final class LineSink: Sendable {
     /// Bytes that may wait for the reader.
     private static let bound = 4 << 20
 
-    private let state = Locked(State())
+    private let state = Mutex(State())
     private let work = DispatchSemaphore(value: 0)
     private let ended = DispatchSemaphore(value: 0)
 

@@ -1,8 +1,7 @@
-import DequeModule
 import Foundation
 import Glibc
+import Synchronization
 import TandemCore
-import TandemPostgres
 
 /// The lines of a file or of standard input, read ahead by a thread of its own, with a bound: a sender that is faster than the databases waits.
 final class LineSource: Sendable {
@@ -13,23 +12,40 @@ final class LineSource: Sendable {
     }
 
     private struct State {
-        var lines: Deque<Line> = []
-        var waiters: Deque<CheckedContinuation<Line?, Never>> = []
+        /// In the order of the input, from `first` on.
+        var lines: [Line] = []
+        var first = 0
+        var waiters: [CheckedContinuation<Line?, Never>] = []
         /// Nothing more comes: the input has ended, failed, or nobody wants more.
         var isOver = false
         var failure: TandemError?
         /// The reader waits for room.
         var isReaderWaiting = false
+
+        var count: Int { lines.count - first }
+
+        mutating func take() -> Line? {
+            guard first < lines.count else { return nil }
+            defer {
+                first += 1
+                // What has been handed out is removed now and then, not each time.
+                if first == lines.count || first > LineSource.bound {
+                    lines.removeFirst(first)
+                    first = 0
+                }
+            }
+            return lines[first]
+        }
     }
 
     /// Lines that are read ahead.
-    private static let bound = 1024
+    fileprivate static let bound = 1024
     /// A line that is longer is no transaction.
     private static let longest = 16 << 20
 
     private let descriptor: Int32
     private let name: String
-    private let state = Locked(State())
+    private let state = Mutex(State())
     private let room = DispatchSemaphore(value: 0)
 
     /// Opens a file; `-` is standard input.
@@ -46,8 +62,8 @@ final class LineSource: Sendable {
     func next() async -> Line? {
         await withCheckedContinuation { continuation in
             let (line, isThere, mustWake) = state.withLock { state -> (Line?, Bool, Bool) in
-                if let line = state.lines.popFirst() {
-                    let mustWake = state.isReaderWaiting && state.lines.count < Self.bound / 2
+                if let line = state.take() {
+                    let mustWake = state.isReaderWaiting && state.count < Self.bound / 2
                     if mustWake { state.isReaderWaiting = false }
                     return (line, true, mustWake)
                 }
@@ -62,7 +78,10 @@ final class LineSource: Sendable {
 
     /// Hands out no more lines, whatever has been read ahead.
     func close() {
-        end { $0.lines.removeAll() }
+        end {
+            $0.lines.removeAll()
+            $0.first = 0
+        }
     }
 
     /// Why the input ended before its end, if it did.
@@ -118,9 +137,9 @@ final class LineSource: Sendable {
         if line.bytes.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }) { return }
         let (waiter, mustWait) = state.withLock { state -> (CheckedContinuation<Line?, Never>?, Bool) in
             if state.isOver { return (nil, false) }
-            if let waiter = state.waiters.popFirst() { return (waiter, false) }
+            if !state.waiters.isEmpty { return (state.waiters.removeFirst(), false) }
             state.lines.append(line)
-            state.isReaderWaiting = state.lines.count >= Self.bound
+            state.isReaderWaiting = state.count >= Self.bound
             return (nil, state.isReaderWaiting)
         }
         waiter?.resume(returning: line)

@@ -1,8 +1,8 @@
 import Glibc
+import Synchronization
 import TandemCluster
 import TandemConfiguration
 import TandemCore
-import TandemPostgres
 import TandemTransactions
 import UnixSignals
 
@@ -33,9 +33,13 @@ struct TransactionLines: Sendable {
         }
     }
 
+    private final class Tally: Sendable {
+        let counts = Mutex(Counts())
+    }
+
     /// Runs every line, and answers with the exit code.
     func run() async throws -> Int32 {
-        let sink = LineSink(), counts = Locked(Counts())
+        let sink = LineSink(), tally = Tally()
         let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
         await withTaskGroup(of: Void.self) { group in
             let cluster = cluster, input = input
@@ -46,21 +50,20 @@ struct TransactionLines: Sendable {
                     // From here on the system's own action holds: whoever insists is not made to wait.
                     signal(SIGINT, SIG_DFL)
                     signal(SIGTERM, SIG_DFL)
-                    counts.withLock { $0.isInterrupted = true }
+                    tally.counts.withLock { $0.isInterrupted = true }
                     Talk.say("interrupted: no more lines are read, those that run end in order; once more ends it at once")
                     input.close()
                 }
             }
             await withTaskGroup(of: Void.self) { workers in
                 for number in 0..<clients {
-                    let lane = cluster.lanes[number % cluster.lanes.count]
-                    workers.addTask(executorPreference: lane.reactor) { await work(sink, counts) }
+                    workers.addTask(executorPreference: cluster.executor(ofClient: number)) { await work(sink, tally) }
                 }
             }
             group.cancelAll()
         }
         sink.end()
-        let end = counts.withLock { $0 }
+        let end = tally.counts.withLock { $0 }
         Talk.say("\(end.committed) committed, \(end.rolledBack) rolled back, \(end.inDoubt) in doubt, \(end.wrong) wrong")
         if let failure = input.failure { throw failure }
         if end.isInterrupted { return Ending.interrupted.code }
@@ -70,10 +73,10 @@ struct TransactionLines: Sendable {
 
     /// One client: the next line when the last has been answered.
     @concurrent
-    private func work(_ sink: LineSink, _ counts: Locked<Counts>) async {
+    private func work(_ sink: LineSink, _ tally: Tally) async {
         while let line = await input.next() {
             let (answer, kind) = await answer(line)
-            counts.withLock { $0.count(kind) }
+            tally.counts.withLock { $0.count(kind) }
             await sink.put(answer)
             // Results that nobody takes are no reason to go on.
             if sink.isBroken { input.close() }

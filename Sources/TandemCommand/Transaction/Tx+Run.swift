@@ -1,9 +1,9 @@
 import ArgumentParser
 import Foundation
+import Tandem
 import TandemCluster
 import TandemConfiguration
 import TandemCore
-import TandemPostgres
 import TandemTransactions
 
 extension Tx {

@@ -44,9 +44,11 @@ extension Commit {
                 detach(calls, unsent: questions)
                 return
             }
+            let part = runtime.telemetry.begin(Self.phase(of: calls), transaction, nodes: calls.count)
             let flight = Connection.launch(calls.map { ($0.connection, $0.batch) }, on: lane.reactor, deadline: limit(of: calls))
             if Failpoints.isArmed { await passSent(calls) }
             let answers = await landing(of: flight, calls)
+            runtime.telemetry.end(part)
             if Failpoints.isArmed { await passAfter(calls) }
             // A violated expectation or a cancelled caller ends the votes before the last of them could start the decision.
             events += zip(calls, answers).compactMap { judge($0, $1) }
@@ -56,6 +58,18 @@ extension Commit {
             }
             for question in questions { events.append(await ask(question)) }
             actions = events.flatMap { machine.on($0) }
+        }
+    }
+
+    /// What a set of calls is for; `nil` where it is nothing that lasts.
+    private static func phase(of calls: [Call]) -> Telemetry.Phase? {
+        guard let meaning = calls.first(where: { $0.meaning != .silent })?.meaning else { return nil }
+        return switch meaning {
+        case .vote, .reader: .prepare
+        case .decision: .decide
+        case .commitPrepared: .finish
+        case .rollbackPrepared: .rollBack
+        case .silent: nil
         }
     }
 
@@ -98,6 +112,7 @@ extension Commit {
         case .committed: isCommitted = true
         case .rolledBack, .inDoubt, .applied: break
         case .lost(let node), .mixed(let node):
+            if case .lost = conclusion { runtime.telemetry.alarm("lost") } else { runtime.telemetry.alarm("mixed") }
             // R16: never silent. The caller's transaction is committed; that a branch of it is gone is for whoever looks after the nodes.
             cluster.configuration.logger.critical(
                 "a committed transaction has lost a branch",

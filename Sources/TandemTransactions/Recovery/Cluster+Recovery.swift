@@ -1,3 +1,4 @@
+import Metrics
 import Logging
 public import TandemCluster
 import TandemCore
@@ -10,7 +11,7 @@ extension Cluster {
     /// Any number of processes may run it, next to each other and to any coordinators. It never fails because a node is down: it looks again.
     @concurrent
     public func run() async throws {
-        let runtime = TransactionRuntime.of(self)
+        let runtime = TransactionRuntime.of(self), telemetry = runtime.telemetry
         runtime.runnerStarted()
         defer { runtime.runnerEnded() }
         let retention = RetentionPass(cluster: self)
@@ -18,9 +19,11 @@ extension Cluster {
         while !Task.isCancelled {
             let wakes = runtime.wakes
             _ = await RecoveryPass(cluster: self, grace: configuration.recoveryGrace, isDryRun: false).run()
+            if telemetry.isMeasured { await GaugePass(cluster: self, telemetry: telemetry).run() }
+            telemetry.passes.increment()
             if ContinuousClock.now >= nextRetention {
                 // What it could not do now (a node is down, a transaction is open) it does next time.
-                do { _ = try await retention.run() } catch {
+                do { telemetry.rowsRemoved.increment(by: try await retention.run()) } catch {
                     if !Task.isCancelled { configuration.logger.warning("rows of the register stay for now", metadata: ["tandem.reason": "\(error)"]) }
                 }
                 nextRetention = .now + retention.interval

@@ -62,15 +62,17 @@ struct RecoveryPass {
             report.branches.append(
                 RecoveryReport.Branch(
                     transaction: item.branch.gid.transaction, node: item.branch.node, gid: item.branch.gid.description, settlement: settlement))
-            raiseAlarm(item)
+            runtime.telemetry.settled(settlement)
+            raiseAlarm(item, runtime.telemetry)
         }
         return report
     }
 
     /// R16: never silent.
-    private func raiseAlarm(_ item: Work) {
+    private func raiseAlarm(_ item: Work, _ telemetry: Telemetry) {
         switch item.settlement {
         case .lost, .mixed, .held:
+            telemetry.alarm(item.settlement?.rawValue ?? "")
             cluster.configuration.logger.critical(
                 "a transaction needs an operator",
                 metadata: [

@@ -150,6 +150,7 @@ struct RegisterComparison {
                               AND o.what OPERATOR(pg_catalog.=) $1 AND o.reason OPERATOR(pg_catalog.=) $3)
             """, ["found \(finding.kind.rawValue)", finding.transaction.description, finding.reason], on: finding.committed)
         guard recorded.affectedRows == 1 else { return }
+        TransactionRuntime.of(cluster).telemetry.alarm(finding.kind.rawValue)
         cluster.configuration.logger.critical(
             "a transaction is committed on some of its nodes only",
             metadata: [

@@ -75,14 +75,17 @@ extension Cluster {
         for operation in request.operations where !options.nodes.contains(operation.node) { options.nodes.append(operation.node) }
         let admitted = try await admit(options, lane, deadline)
         let run = RequestRun(cluster: self, request: request, options: options, lane: lane, admitted: admitted, deadline: deadline)
+        let watch = TransactionWatch(admitted.runtime.telemetry, admitted.id)
         do {
-            let (results, pending) = try await run.run()
+            let (results, pending) = try await watch.within { try await run.run() }
+            watch.ended(.committed)
             await Failpoints.pass(.beforeAcknowledgement)
             release(run.sessions, lane, admitted)
             return Receipt(transaction: admitted.id, value: results, pending: pending)
         } catch {
             await run.rollBack()
             release(run.sessions, lane, admitted)
+            watch.ended(error)
             throw error
         }
     }

@@ -55,12 +55,17 @@ extension Cluster {
         return try await withTaskExecutorPreference(lane.reactor) {
             let admitted = try await admit(options, lane, deadline)
             let transaction = GlobalTransaction(id: admitted.id, cluster: self, lane: lane, options: options, deadline: deadline, site: site)
+            let watch = TransactionWatch(admitted.runtime.telemetry, admitted.id)
             do {
-                let value = try await body(transaction)
-                let pending = try await finish(transaction, admitted)
-                return Receipt(transaction: transaction.id, value: value, pending: pending)
+                let receipt = try await watch.within {
+                    let value = try await body(transaction)
+                    return Receipt(transaction: transaction.id, value: value, pending: try await finish(transaction, admitted))
+                }
+                watch.ended(.committed)
+                return receipt
             } catch {
                 await abandon(transaction, admitted)
+                watch.ended(error)
                 throw error
             }
         }

@@ -18,13 +18,16 @@ final class TransactionRuntime: Sendable {
     }
 
     let permits = PreparedPermits()
+    let telemetry: Telemetry
     private let rows = Locked<[NodeID: RowStatement]>([:])
     private let state = Locked(State())
     private let runners = Atomic<Int>(0)
 
     static func of(_ cluster: Cluster) -> TransactionRuntime {
-        cluster.room(TransactionRuntime.self) { TransactionRuntime() }
+        cluster.room(TransactionRuntime.self) { TransactionRuntime(Telemetry(cluster.configuration)) }
     }
+
+    private init(_ telemetry: Telemetry) { self.telemetry = telemetry }
 
     /// The statement that inserts a branch's row on a node.
     func row(of node: NodeID, _ cluster: Cluster) throws -> RowStatement {

@@ -5,10 +5,10 @@ SCRIPTS := scripts/bootstrap
 SWIFT_PLACES := $(wildcard Sources Tests Examples Package.swift)
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test lint format bench release clean
+.PHONY: help bootstrap demo test test-18 lint format bench release clean
 
 help: ## shows this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 bootstrap: ## installs the missing Debian packages, or says how
 	@scripts/bootstrap
@@ -20,6 +20,12 @@ demo: release ## moves money between three databases, kills some of it, and coun
 test: bootstrap ## builds and runs every test
 	$(SWIFT) build --build-tests
 	$(SWIFT) test --disable-xctest
+
+# The driver, the protocol and recovery; TANDEM_TEST_PG_BIN does the same for whatever else lies on the machine.
+test-18: bootstrap ## runs the tests of driver, protocol and recovery on PostgreSQL 18
+	$(SWIFT) build --build-tests
+	TANDEM_TEST_PG_BIN="$$(scripts/bootstrap --postgres-18)" $(SWIFT) test --disable-xctest --skip-build \
+		--filter 'TandemPostgresTests|TandemClusterTests|TandemTransactionsTests|TandemCrashTests'
 
 lint: ## checks format, documentation and scripts
 	$(SWIFT) format lint --strict --parallel --recursive $(SWIFT_PLACES)

@@ -10,7 +10,7 @@ public struct LocalClusterOptions: Sendable {
     public var names: [NodeName]?
     /// The account that the servers run as when this process is root (PostgreSQL refuses root); otherwise unused.
     public var user = "postgres"
-    /// The folder of `postgres` and `initdb`; nil searches `pg_config --bindir`, then `/usr/lib/postgresql/*/bin`, then `PATH`.
+    /// The folder of `postgres` and `initdb`; nil takes `$TANDEM_PG_BIN`, or searches `pg_config --bindir`, then `/usr/lib/postgresql/*/bin`, then `PATH`.
     public var postgresBin: String?
     /// The database that is created on each node, and the name of the role that owns it.
     public var database = "tandem"

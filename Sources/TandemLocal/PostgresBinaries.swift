@@ -20,8 +20,12 @@ struct PostgresBinaries: Sendable {
     var initdb: String { "\(directory)/initdb" }
     var postgres: String { "\(directory)/postgres" }
 
+    /// Where the folder may be named: for whoever runs local nodes, and for the tests, which then run on that version.
+    private static let variables = ["TANDEM_PG_BIN", "TANDEM_TEST_PG_BIN"]
+
     static func find(explicit: String?) async throws -> PostgresBinaries {
-        if let explicit {
+        let environment = ProcessInfo.processInfo.environment
+        if let explicit = explicit ?? variables.lazy.compactMap({ environment[$0] }).first(where: { !$0.isEmpty }) {
             guard isComplete(explicit) else {
                 throw TandemError(
                     .localNodeFailed, "\(explicit) holds no initdb and postgres",

@@ -29,7 +29,9 @@ final class ProgramRun: Sendable {
         process = Process()
         process.executableURL = URL(fileURLWithPath: own).deletingLastPathComponent().appending(path: "tandem")
         process.arguments = arguments
-        let inherited = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("TANDEM_") && !$0.key.hasPrefix("PG") }
+        let inherited = ProcessInfo.processInfo.environment.filter {
+            $0.key == "TANDEM_TEST_PG_BIN" || (!$0.key.hasPrefix("TANDEM_") && !$0.key.hasPrefix("PG"))
+        }
         process.environment = inherited.merging(environment) { $1 }
         folder = FileManager.default.temporaryDirectory.appending(path: "tandem-command-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)

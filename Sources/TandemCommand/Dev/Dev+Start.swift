@@ -32,7 +32,7 @@ extension Dev {
 
         @Option(
             name: .customLong("pg-bin"),
-            help: ArgumentHelp("The folder of initdb and postgres; searched for by default.", valueName: "folder"))
+            help: ArgumentHelp("The folder of initdb and postgres; else $TANDEM_PG_BIN; else searched for.", valueName: "folder"))
         var postgresBin: String?
 
         func validate() throws {

@@ -25,6 +25,8 @@ package final class NodeIdentity: Sendable {
     package let waitsForStandby: Bool
     /// The lowest version of the program that the schema serves.
     package let leastProgram: Int
+    /// When the session's process began: with its number it names one session, whatever process gets the number later.
+    let backendStart: String?
 
     /// One round trip, answered by any role.
     static let statement = Statement(
@@ -39,7 +41,8 @@ package final class NodeIdentity: Sendable {
                pg_catalog.current_setting('max_prepared_transactions'), pg_catalog.current_setting('server_version_num'),
                EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable) OR EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE condeferrable),
                pg_catalog.current_setting('synchronous_standby_names') OPERATOR(pg_catalog.<>) '',
-               (SELECT max(needs) FROM tandem.schema_version)
+               (SELECT max(needs) FROM tandem.schema_version),
+               (SELECT a.backend_start FROM pg_catalog.pg_stat_activity a WHERE a.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid())
         FROM tandem.node n
         """, isPrepared: false)
 
@@ -64,6 +67,7 @@ package final class NodeIdentity: Sendable {
         hasDeferrable = result.text(0, 12) != "f"
         waitsForStandby = result.text(0, 13) != "f"
         leastProgram = result.text(0, 14).flatMap { Int($0) } ?? 0
+        backendStart = result.text(0, 15)
     }
 
     /// Why this database is not the node that the configuration means; `nil` when it is.

@@ -8,6 +8,8 @@ package final class NodeRuntime: Sendable {
         var highestTimeline: UInt32 = 0
         /// Whether some connection has seen that the node has synchronous standbys.
         var waitsForStandby = false
+        /// The connections that no transaction takes.
+        weak var control: Pool?
     }
 
     package let configuration: NodeConfiguration
@@ -28,6 +30,9 @@ package final class NodeRuntime: Sendable {
     }
 
     package var name: NodeName { configuration.name }
+
+    /// Names the connections over which statements of others are cancelled. Those themselves are opened before, or cancelled otherwise.
+    func setControl(_ pool: Pool) { state.withLock { $0.control = pool } }
 
     /// Notes that the node has synchronous standbys, which a reload may have given it since its connections were opened.
     package func noteStandby() { state.withLock { $0.waitsForStandby = true } }
@@ -105,6 +110,10 @@ package final class NodeRuntime: Sendable {
         if let mismatch = identity.mismatch(with: name, of: cluster, highestTimeline: highest) { return .failure(mismatch) }
         state.withLock { $0.identity = identity }
         connection.attachment = identity
+        if let start = identity.backendStart, let control = state.withLock({ $0.control }) {
+            let cancellation = SessionCancellation(backend: connection.backend, start: start, control: control)
+            connection.stopper = { cancellation.run(otherwise: $0) }
+        }
         return .success(())
     }
 

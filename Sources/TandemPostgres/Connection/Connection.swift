@@ -41,6 +41,8 @@ package final class Connection: @unchecked Sendable {
     package private(set) var isDirty = false
     /// Whether the server was asked to cancel something here: such a connection is not used again.
     private(set) var isSpent = false
+    /// Asks the server to stop what runs here, over another connection; calls what it is given where that cannot be done. `PQcancel` does it otherwise.
+    package var stopper: ((_ otherwise: @escaping @Sendable () -> Void) -> Void)?
     /// What the owner knows about the node behind this connection, set once after it was checked.
     package var attachment: (any Sendable)?
 
@@ -399,7 +401,7 @@ package final class Connection: @unchecked Sendable {
         if takeBack(operation, kind) { return }
         guard case .running(let current) = state, current === operation else { return }
         // A connection that was sent a cancel is closed, not reused: a late one would hit the next owner's statement.
-        if operation.batch.interruption == .cancel { cancelHandle.cancel() }
+        if operation.batch.interruption == .cancel { askToStop() }
         close(failure(kind, wasSent: true))
     }
 
@@ -415,7 +417,12 @@ package final class Connection: @unchecked Sendable {
     func cancel(_ operation: Operation) {
         guard !takeBack(operation), case .running(let current) = state, current === operation else { return }
         isSpent = true
-        cancelHandle.cancel()
+        askToStop()
+    }
+
+    private func askToStop() {
+        let handle = cancelHandle
+        if let stopper { stopper { handle.cancel() } } else { handle.cancel() }
     }
 
     /// Closes the session if it is waiting for the answer to this batch: whoever waits is told that none came. Confined.
@@ -456,6 +463,7 @@ package final class Connection: @unchecked Sendable {
         while let operation = waiting.popFirst() { operation.complete(.failure(never)) }
         let tell = onClose
         onClose = nil
+        stopper = nil
         tell?()
     }
 

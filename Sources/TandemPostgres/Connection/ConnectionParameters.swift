@@ -44,6 +44,7 @@ package struct ConnectionParameters: Sendable {
     /// The keywords and values for `PQconnectStartParams`: the caller's conninfo first, so that what follows it wins.
     func keywords() -> [(String, String)] {
         var words: [(String, String)] = [("dbname", conninfo)]
+        words += TransportSecurity(of: conninfo).words.map { ($0.keyword, $0.value) }
         if let password { words.append(("password", password)) }
         let options = settings.map { "-c \($0.name)=\(Self.escaped($0.value))" }.joined(separator: " ")
         words.append(("options", ([Self.options(in: conninfo)].compactMap { $0 } + [options]).joined(separator: " ")))

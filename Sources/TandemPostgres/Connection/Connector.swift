@@ -81,6 +81,12 @@ package final class Connector: Sendable {
                 .authenticationFailed, message, node: node, sqlState: .invalidPassword,
                 nextStep: "check user and password (password, passwordFile or a password file) and the server's pg_hba.conf")
         }
+        if text.contains("ssl") || text.contains("certificate") {
+            return TandemError(
+                .nodeUnreachable, "cannot connect: \(message)", node: node,
+                nextStep:
+                    "a host that is not this machine needs TLS and a certificate of its name: name its authority with sslrootcert=FILE, or choose a sslmode")
+        }
         if text.contains("too many clients") || text.contains("too many connections") || text.contains("remaining connection slots are reserved") {
             return TandemError(
                 .poolExhausted, message, isRetrySafe: true, node: node, sqlState: .tooManyConnections,

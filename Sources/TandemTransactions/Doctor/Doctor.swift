@@ -130,7 +130,7 @@ struct Doctor {
     private func transport(_ facts: NodeFacts) -> DoctorReport.Finding {
         if facts.isSocket { return finding("tls", .ok, "a socket of this machine") }
         if facts.isEncrypted {
-            let mode = ConnectionParameters.parse(configuration.conninfo)?["sslmode"] ?? ProcessInfo.processInfo.environment["PGSSLMODE"] ?? "prefer"
+            let mode = TransportSecurity(of: configuration.conninfo).mode
             if mode == "verify-full" || facts.isLoopback { return finding("tls", .ok, "encrypted, sslmode \(mode)") }
             return finding("tls", .notice, "encrypted, but sslmode \(mode) does not check who answers: use sslmode=verify-full in the conninfo")
         }

@@ -33,6 +33,16 @@ struct BenchAccounts: Sendable {
         return sum
     }
 
+    /// The register with its index, in MiB, on the node where it is largest.
+    func largestRegister() async throws -> Double {
+        var largest = 0.0
+        for node in nodes {
+            let size = try await run("SELECT pg_catalog.pg_total_relation_size('tandem.branch')", on: node).text(0, 0).flatMap { Double($0) } ?? 0
+            largest = max(largest, size / 1_048_576)
+        }
+        return largest
+    }
+
     /// Prepared transactions of the cluster, over all nodes.
     func prepared() async throws -> Int {
         var sum = 0

@@ -65,7 +65,7 @@ struct DoctorTests {
     private func status(_ check: String, _ changes: [String: Any]) throws -> DoctorReport.Status? {
         let json = try JSONSerialization.data(withJSONObject: Self.sound.merging(changes) { $1 })
         let facts = try JSONDecoder().decode(NodeFacts.self, from: json)
-        let configuration = NodeConfiguration("n1", conninfo: "host=db.example dbname=x")
+        let configuration = NodeConfiguration("n1", conninfo: "host=db.example dbname=x sslmode=require")
         let doctor = Doctor(cluster: try Cluster(try ClusterConfiguration("test", nodes: [configuration])), configuration: configuration)
         let findings = doctor.judge(facts, backend: 7, trial: nil, before: 999.9, after: 1000.1)
         #expect(findings.filter { $0.check != check && $0.status != .ok }.map(\.check) == [])

@@ -44,7 +44,7 @@ extension TandemError {
         let nextStep =
             switch failure.kind {
             case .timedOut: "look what the node waits for (pg_stat_activity), or allow more time"
-            case .refused: "use INSERT or SELECT, or psql for COPY"
+            case .refused: "use copyIn or copyOut for COPY"
             case .tooLarge: "read it with stream, or add a LIMIT"
             case .lost, .cancelled, .closed: "check the node and run again"
             }

@@ -34,13 +34,18 @@ struct Bench: AsyncParsableCommand {
         @Option(name: .customLong("line"), help: "Only this line; may be given again. Ratios need both of their lines.")
         var lines: [CommitBench.Line] = []
 
+        @Option(help: ArgumentHelp("Run only `tandem`, for so many seconds, with recovery and a retention of a minute beside it.", valueName: "seconds"))
+        var soak: Int?
+
         func validate() throws {
+            if let soak, !(1...86_400).contains(soak) { throw ValidationError("--soak takes a number from 1 to 86400.") }
             guard (1...1000).contains(clients) else { throw ValidationError("--clients takes a number from 1 to 1000.") }
             guard (1...3600).contains(seconds) else { throw ValidationError("--seconds takes a number from 1 to 3600.") }
             guard (2...16).contains(nodes) else { throw ValidationError("--nodes takes a number from 2 to 16.") }
         }
 
         mutating func run() async throws {
+            if let soak { return try await run(soak: soak) }
             var options = CommitBench.Options()
             options.clients = clients
             options.seconds = Double(seconds)
@@ -51,6 +56,31 @@ struct Bench: AsyncParsableCommand {
                 try await CommitBench(configuration, options: chosen, pgbenchPath: pgbench) { Talk.say($0) }.run()
             }
             if isJSON { try Output.write(text: BenchOutput.json(result)) } else { try write(result) }
+            if !result.isSound { throw Ending(.problemFound) }
+        }
+
+        private func run(soak seconds: Int) async throws {
+            let clients = clients
+            let result = try await BenchNodes.with(global, count: nodes) { configuration, _ in
+                try await SoakBench(configuration, clients: clients, seconds: seconds) { Talk.say($0) }.run()
+            }
+            if global.format == .json {
+                try Output.write(text: BenchOutput.json(result))
+            } else {
+                var table = TextTable("SECONDS", "PER SECOND", "MEMORY MIB", "REGISTER MIB")
+                for sample in result.samples {
+                    table.add(
+                        BenchOutput.text(sample.seconds, 0), BenchOutput.text(sample.tps, 0), BenchOutput.text(sample.rss_mib, 1),
+                        BenchOutput.text(sample.register_mib, 1))
+                }
+                try Output.write(table)
+                try Output.write(
+                    text: """
+                        last to second minute \(BenchOutput.text(result.last_to_second, 2)); memory \(BenchOutput.text(result.rss_growth * 100, 1)) % up after \
+                        the first; register at most \(BenchOutput.text(result.register_max_mib, 0)) MiB; money \
+                        \(result.money_is_constant ? "constant" : "NOT CONSTANT"), \(result.prepared_after) prepared afterwards
+                        """)
+            }
             if !result.isSound { throw Ending(.problemFound) }
         }
 

@@ -44,6 +44,19 @@ extension Connection {
         return flight
     }
 
+    /// Runs COPY, whose rows go through `channel`.
+    ///
+    /// - Parameters:
+    ///   - statement: COPY from or to the client.
+    ///   - channel: where its rows go, or come from.
+    ///   - deadline: when the wait for an answer ends.
+    /// - Returns: what brings the answer, after the last row.
+    package func launch(_ statement: Statement, through channel: CopyChannel, deadline: ContinuousClock.Instant) -> Flight {
+        let flight = Flight(1, reactor)
+        reactor.execute { self.copy(statement, through: channel, deadline: deadline) { flight.put($0, at: 0) } }
+        return flight
+    }
+
     /// Batches that are on their way. Confined to the reactor of the connections.
     package final class Flight: @unchecked Sendable {
         private let reactor: Reactor

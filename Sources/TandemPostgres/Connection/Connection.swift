@@ -135,6 +135,22 @@ package final class Connection: @unchecked Sendable {
         submit(operation)
     }
 
+    /// Runs COPY, whose rows go through a ``CopyChannel``. Confined.
+    package func copy(
+        _ statement: Statement, through channel: CopyChannel, deadline: ContinuousClock.Instant?,
+        completion: @escaping (Result<BatchReply, ConnectionFailure>) -> Void
+    ) {
+        let operation = Operation(Batch([statement]), deadline: deadline, caller: .closure(completion))
+        operation.copy = channel
+        submit(operation)
+    }
+
+    /// Ends a COPY that nobody wants to go on: the server is asked to stop, and the connection is closed. Confined.
+    package func interrupt(_ channel: CopyChannel) {
+        if case .running(let operation) = state, operation.copy === channel { return interrupt(operation, .cancelled) }
+        if let operation = waiting.first(where: { $0.copy === channel }) { interrupt(operation, .cancelled) }
+    }
+
     /// Ends a stream whose reader wants no more: the server is asked to stop, and the connection is closed. Confined.
     package func interrupt(_ stream: RowStream) {
         if case .running(let operation) = state, operation.stream === stream { return interrupt(operation, .cancelled) }
@@ -166,7 +182,7 @@ package final class Connection: @unchecked Sendable {
         }
         state = .running(operation)
         arm(operation.deadline)
-        guard send(operation) else { return lose() }
+        guard operation.copy != nil ? startCopy(operation) : send(operation) else { return lose() }
         flush()
     }
 
@@ -256,6 +272,7 @@ package final class Connection: @unchecked Sendable {
     private func socketIsReady() {
         if isWaitingToWrite { flush() }
         if case .closed = state { return }
+        if !isWaitingToWrite, case .running(let operation) = state { operation.copy?.sent() }
         let isAlive = consumeInput() && PQstatus(connection) == CONNECTION_OK
         process()
         if case .closed = state { return }
@@ -279,6 +296,7 @@ package final class Connection: @unchecked Sendable {
     /// synchronisation point is a result of its own without such an end.
     private func process() {
         while case .running(let operation) = state {
+            if let copy = operation.copy { return process(copy, of: operation) }
             if let stream = operation.stream {
                 if stream.isFull { return pauseReading() }
                 // libpq wants the row mode to be chosen anew for each statement, before its first result.
@@ -328,7 +346,7 @@ package final class Connection: @unchecked Sendable {
         case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH:
             // The caller's text was COPY: the session waits for data that nobody sends.
             PQclear(result)
-            close(failure(.refused, wasSent: true, "COPY from or to the client cannot run as a statement"))
+            close(failure(.refused, wasSent: true, "COPY from or to the client cannot run as an ordinary statement"))
         default:
             let error = ServerError(result)
             // Without a SQLSTATE it is libpq's own word for a broken connection, which `lose` reports.
@@ -343,8 +361,76 @@ package final class Connection: @unchecked Sendable {
         state = .idle
         // Rows that came before an error are not all rows: the reader has to know.
         operation.stream?.finish(operation.replies.lazy.compactMap(\.error).first)
+        operation.copy?.finish(operation.replies.lazy.compactMap(\.error).first)
         operation.complete(operation.isTooLarge ? .failure(failure(.tooLarge, wasSent: true)) : .success(BatchReply(segments: operation.replies)))
         startNext()
+    }
+
+    // MARK: COPY
+
+    /// libpq copies outside of its pipeline mode only.
+    private func startCopy(_ operation: Operation) -> Bool {
+        guard let statement = operation.batch.segments.first?.first, PQexitPipelineMode(connection) == 1 else { return false }
+        operation.steps.append(.execute(text: nil))
+        operation.copy?.resume = { [weak self] in self?.resumeReading() }
+        operation.copy?.send = { [weak self] in self?.send($0, of: operation) }
+        return statement.text.withCString { PQsendQueryParams(connection, $0, 0, nil, nil, nil, nil, 0) == 1 }
+    }
+
+    private func process(_ copy: CopyChannel, of operation: Operation) {
+        while true {
+            switch copy.state {
+            case .starting, .ending:
+                guard PQisBusy(connection) == 0 else { return }
+                guard let result = PQgetResult(connection) else { return finishCopy(operation) }
+                switch PQresultStatus(result) {
+                case PGRES_COPY_OUT:
+                    PQclear(result)
+                    copy.state = .out
+                case PGRES_COPY_IN:
+                    PQclear(result)
+                    copy.begin()
+                default: take(result, for: operation)
+                }
+            case .out:
+                if copy.isFull { return pauseReading() }
+                var row: UnsafeMutablePointer<CChar>?
+                let count = PQgetCopyData(connection, &row, 1)
+                if count > 0 {
+                    copy.append(UnsafeRawBufferPointer(start: row, count: Int(count)))
+                    PQfreemem(row)
+                } else if count == 0 {
+                    return copy.hand()
+                } else {
+                    copy.state = .ending
+                }
+            case .in, .ended: return
+            }
+        }
+    }
+
+    private func send(_ message: CopyMessage, of operation: Operation) {
+        guard case .running(let current) = state, current === operation, let copy = operation.copy else { return }
+        switch message {
+        case .data(let bytes):
+            let isTaken = bytes.withUnsafeBytes { PQputCopyData(connection, $0.baseAddress?.assumingMemoryBound(to: CChar.self), Int32($0.count)) == 1 }
+            guard isTaken else { return lose() }
+            flush()
+            if !isWaitingToWrite { copy.sent() }
+        case .end(let reason):
+            guard PQputCopyEnd(connection, reason) == 1 else { return lose() }
+            copy.state = .ending
+            flush()
+            process()
+        }
+    }
+
+    private func finishCopy(_ operation: Operation) {
+        guard PQenterPipelineMode(connection) == 1 else { return lose() }
+        operation.segment.status = Self.status(connection)
+        operation.replies.append(operation.segment)
+        operation.segment = SegmentReply()
+        finish(operation)
     }
 
     /// What an error says about the statements that are kept.

@@ -23,6 +23,8 @@ final class Operation: @unchecked Sendable {
     var replies: [SegmentReply] = []
     /// Set for a stream: receives rows as they come instead of collecting them.
     var stream: RowStream?
+    /// Set for a COPY: its data goes there.
+    var copy: CopyChannel?
     var isRowModeSet = false
     /// How often its answer has been read from the socket, and how many bytes that were at least.
     var reads = 0, received = 0
@@ -60,7 +62,10 @@ final class Operation: @unchecked Sendable {
         let caller = caller
         self.caller = .nobody
         // A reader of rows waits for them and not for this answer.
-        if case .failure(let failure) = result { stream?.finish(failure) }
+        if case .failure(let failure) = result {
+            stream?.finish(failure)
+            copy?.finish(failure)
+        }
         switch caller {
         case .nobody: break
         case .closure(let tell): tell(result)

@@ -90,6 +90,40 @@ public struct Node: Sendable {
         return try await transaction(options) { try await $0.stream(sql, body) }
     }
 
+    /// Runs COPY to the client and hands its bytes to `body` as they arrive, in a transaction of its own.
+    ///
+    /// - Parameters:
+    ///   - sql: `COPY ... TO STDOUT`, in whatever format; it takes no parameters.
+    ///   - timeout: how long everything may take, `body` included.
+    ///   - body: reads the bytes; each chunk holds whole rows.
+    /// - Returns: what `body` returns.
+    /// - Throws: what `body` throws, and what ``transaction(_:isRecorded:file:line:_:)`` throws.
+    @discardableResult
+    public nonisolated(nonsending) func copyOut<V>(
+        _ sql: SQL, timeout: Duration = Node.patience, _ body: nonisolated(nonsending) (CopySequence) async throws -> V
+    ) async throws -> V {
+        var options = TransactionOptions()
+        options.timeout = timeout
+        return try await transaction(options) { try await $0.copyOut(sql, body) }
+    }
+
+    /// Runs COPY from the client with the bytes of a sequence, in a transaction of its own.
+    ///
+    /// - Parameters:
+    ///   - sql: `COPY ... FROM STDIN`, in whatever format; it takes no parameters.
+    ///   - source: the bytes, wherever its chunks end.
+    ///   - timeout: how long everything may take.
+    /// - Returns: how many rows there were.
+    /// - Throws: the source's own error, which keeps no row of it; what ``transaction(_:isRecorded:file:line:_:)`` throws.
+    @discardableResult
+    public nonisolated(nonsending) func copyIn<Source: AsyncSequence>(
+        _ sql: SQL, from source: Source, timeout: Duration = Node.patience
+    ) async throws -> Int where Source.Element: Collection<UInt8> {
+        var options = TransactionOptions()
+        options.timeout = timeout
+        return try await transaction(options) { try await $0.copyIn(sql, from: source) }
+    }
+
     /// Runs `body` as one transaction on this node.
     ///
     /// Its commit is an ordinary `COMMIT`. When its answer is lost nobody can tell what became of it, unless it is recorded: then the commit carries a row

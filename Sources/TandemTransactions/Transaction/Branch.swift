@@ -79,6 +79,38 @@ public struct Branch: Sendable {
         try await session.stream(try Statement(sql), body)
     }
 
+    /// Runs COPY to the client and hands its bytes to `body` as they arrive.
+    ///
+    /// - Parameters:
+    ///   - sql: `COPY ... TO STDOUT`, in whatever format; it takes no parameters.
+    ///   - body: reads the bytes; each chunk holds whole rows.
+    /// - Returns: what `body` returns.
+    /// - Throws: `statementRefused` for another statement; what `body` throws, and what ``execute(_:rows:)`` throws. Cancellation asks the server to stop,
+    ///   closes the connection and throws `CancellationError`.
+    @discardableResult
+    public nonisolated(nonsending) func copyOut<V>(
+        _ sql: SQL, _ body: nonisolated(nonsending) (CopySequence) async throws -> V
+    ) async throws -> V {
+        try await session.copyOut(try Statement(sql, isPrepared: false), body)
+    }
+
+    /// Runs COPY from the client with the bytes of a sequence, wherever its chunks end.
+    ///
+    /// ```swift
+    /// let rows = try await tx["bankA"].copyIn("COPY account FROM STDIN (FORMAT csv)", from: file.bytesInChunks)
+    /// ```
+    ///
+    /// - Parameters:
+    ///   - sql: `COPY ... FROM STDIN`, in whatever format; it takes no parameters.
+    ///   - source: the bytes. It is read no faster than the server takes them.
+    /// - Returns: how many rows there were.
+    /// - Throws: `statementRefused` for another statement; the source's own error, which keeps no row of it; what ``execute(_:rows:)`` throws.
+    @discardableResult
+    public nonisolated(nonsending) func copyIn<Source: AsyncSequence>(_ sql: SQL, from source: Source) async throws -> Int
+    where Source.Element: Collection<UInt8> {
+        try await session.copyIn(try Statement(sql, isPrepared: false), source)
+    }
+
     /// Runs several statements in one round trip.
     ///
     /// - Parameter statements: the statements, in order; the first that fails ends the pipeline.

@@ -27,7 +27,7 @@ final class BranchSession: Sendable {
     let transaction: TransactionID
     private let lane: Lane
     private let options: TransactionOptions
-    private let deadline: ContinuousClock.Instant
+    let deadline: ContinuousClock.Instant
     let state = Locked(State())
 
     init(node: NodeRuntime, transaction: TransactionID, lane: Lane, options: TransactionOptions, deadline: ContinuousClock.Instant) {
@@ -89,59 +89,9 @@ final class BranchSession: Sendable {
             nextStep: control.nextStep)
     }
 
-    /// The branches whose rows the current task reads: a statement on one of them would wait for the end of its stream, and so for itself.
-    @TaskLocal private static var streaming: Set<ObjectIdentifier> = []
-
-    /// Runs a user statement whose rows are read by `body` as they arrive; other calls on the branch wait until it returns.
-    nonisolated(nonsending) func stream<V>(
-        _ statement: Statement, _ body: nonisolated(nonsending) (RowSequence) async throws -> V
-    ) async throws -> V {
-        try check(statement)
-        try await enter()
-        defer { leaveTurn() }
-        // Only the statement itself may bring rows: what opens the branch goes before it.
-        _ = try await send([])
-        guard let connection else { throw TandemError(.connectionClosed, "the transaction has ended", node: name) }
-        noteTraces(of: [statement], on: connection)
-        let rows = RowStream(), reactor = connection.reactor, name = name
-        let flight = connection.launch(Batch([statement]), into: rows, deadline: deadline)
-        let sequence = RowSequence(rows, on: reactor) { error in
-            switch error {
-            case let error as ServerError: TandemError(error, node: name, effect: .rolledBack, phase: "statement")
-            case let failure as ConnectionFailure where failure.kind == .cancelled: CancellationError()
-            case let failure as ConnectionFailure: TandemError(failure, node: name, effect: .rolledBack, phase: "statement")
-            default: error
-            }
-        }
-        let outcome: Result<V, any Error>
-        do {
-            outcome = .success(
-                try await withTaskCancellationHandler {
-                    try await Self.$streaming.withValue(Self.streaming.union([ObjectIdentifier(self)])) { try await body(sequence) }
-                } onCancel: {
-                    reactor.execute { connection.interrupt(rows) }
-                })
-        } catch {
-            outcome = .failure(error)
-        }
-        // A body that has seen enough: the rest is read and dropped, so that the transaction can go on.
-        reactor.execute { rows.drain() }
-        var wrong: (any Error)?
-        switch await flight.answers()[0] {
-        case .failure(let failure):
-            let error = TandemError(failure, node: name, effect: .rolledBack, phase: "statement")
-            fail(error)
-            wrong = failure.kind == .cancelled ? CancellationError() : error
-        case .success(let reply): wrong = take(reply.only, after: 0)
-        }
-        let value = try outcome.get()
-        if let wrong { throw wrong }
-        return value
-    }
-
     /// Takes the branch's turn. Refused inside the body of a stream of the same branch.
-    private func enter() async throws {
-        guard !Self.streaming.contains(ObjectIdentifier(self)) else {
+    func enter() async throws {
+        guard !isStreaming else {
             throw TandemError(
                 .statementRefused, "the rows of another statement of this branch are still being read", node: name,
                 nextStep: "read them to the end first, or collect what you need and leave the stream's body")
@@ -161,7 +111,7 @@ final class BranchSession: Sendable {
     }
 
     /// The caller has the turn.
-    private func send(_ statements: [Statement]) async throws -> [ResultSet] {
+    func send(_ statements: [Statement]) async throws -> [ResultSet] {
         if let failure { throw afterFailure(failure) }
         let connection = try await open()
         let isFirst = state.withLock { state in

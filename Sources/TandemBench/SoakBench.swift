@@ -67,7 +67,7 @@ package struct SoakBench: Sendable {
         var result = Result(clients: clients)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await cluster.run() }
-            let loop = BenchLoop(line: .tandem, cluster: cluster, nodes: nodes, accounts: Self.accounts)
+            let loop = BenchLoop(line: .tandem, cluster: cluster, nodes: nodes, accounts: Self.accounts, keepsLatencies: false)
             let start = ContinuousClock.now
             var left = seconds
             while left > 0 {

@@ -1,8 +1,13 @@
 /// Programs that come with the server.
 package enum PostgresPrograms {
     /// The path of `pgbench`, beside the server's other programs; `nil` where it is not installed.
-    package static func pgbench() async -> String? {
+    package static func pgbench() async -> String? { await find("pgbench") }
+
+    /// The path of `psql`; `nil` where it is not installed.
+    package static func psql() async -> String? { await find("psql") }
+
+    private static func find(_ name: String) async -> String? {
         guard let binaries = try? await PostgresBinaries.find(explicit: nil) else { return nil }
-        return Executable.find("pgbench", in: [binaries.directory])
+        return Executable.find(name, in: [binaries.directory])
     }
 }

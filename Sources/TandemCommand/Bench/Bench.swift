@@ -14,7 +14,7 @@ struct Bench: AsyncParsableCommand {
             Without -c it starts three local nodes of its own, with fsync on, and removes them. Machines drift: quote ratios of one run.
             Exit code 3 means that something was lost, and that no figure counts.
             """,
-        subcommands: [Commit.self, Recovery.self])
+        subcommands: [Commit.self, Driver.self, Recovery.self])
 
     /// `tandem bench commit`
     struct Commit: AsyncParsableCommand, Reporting {
@@ -104,6 +104,35 @@ struct Bench: AsyncParsableCommand {
                     \(result.connections) connections; money \(result.money_is_constant ? "constant" : "NOT CONSTANT"), \
                     \(result.prepared_after) prepared afterwards
                     """)
+        }
+    }
+
+    /// `tandem bench driver`
+    struct Driver: AsyncParsableCommand, Reporting {
+        static let configuration = CommandConfiguration(abstract: "Rows and bulk data through the driver, beside a plain loop over libpq and psql.")
+
+        @OptionGroup var global: GlobalOptions
+
+        @Option(help: "Rows that each line reads or writes a round.")
+        var rows = 300_000
+
+        func validate() throws {
+            guard (10_000...10_000_000).contains(rows) else { throw ValidationError("--rows takes a number from 10000 to 10000000.") }
+        }
+
+        mutating func run() async throws {
+            let rows = rows, psql = await PostgresPrograms.psql()
+            let result = try await BenchNodes.with(global, count: 1) { configuration, _ in
+                try await DriverBench(configuration, rows: rows, psqlPath: psql) { Talk.say($0) }.run()
+            }
+            if global.format == .json { return try Output.write(text: BenchOutput.json(result)) }
+            var table = TextTable("LINE", "ROWS A SECOND", "BASELINE", "RATIO", "MINIMUM", "MAXIMUM")
+            for (name, line) in result.lines.sorted(by: { $0.key < $1.key }) {
+                table.add(
+                    name, BenchOutput.text(line.rows_per_second, 0), BenchOutput.text(line.baseline_per_second, 0), BenchOutput.text(line.ratio.median, 2),
+                    BenchOutput.text(line.ratio.minimum, 2), BenchOutput.text(line.ratio.maximum, 2))
+            }
+            try Output.write(table)
         }
     }
 

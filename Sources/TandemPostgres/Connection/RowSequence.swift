@@ -1,6 +1,6 @@
 /// The rows of a statement as they arrive, each once and in order.
 ///
-/// At most 1,024 rows wait for their reader; the server is slowed down meanwhile, so memory stays flat however many rows there are. It belongs to the
+/// About a thousand rows wait for their reader, at most; the server is slowed down meanwhile, so memory stays flat however many rows there are. It belongs to the
 /// body that it is handed to, and has one reader.
 ///
 /// ```swift
@@ -32,6 +32,8 @@ public struct RowSequence: AsyncSequence, Sendable {
     public struct AsyncIterator: AsyncIteratorProtocol {
         fileprivate let sequence: RowSequence
         private var count = 0
+        /// Rows that have been taken and not handed out, the next one last.
+        private var taken: [ResultSet] = []
 
         fileprivate init(sequence: RowSequence) { self.sequence = sequence }
 
@@ -39,14 +41,16 @@ public struct RowSequence: AsyncSequence, Sendable {
         ///
         /// - Throws: `statementFailed` and its kin when the statement fails, at whatever row; `CancellationError` when the task is cancelled.
         public mutating func next() async throws -> ResultRow? {
-            let reactor = sequence.reactor, rows = sequence.rows
-            let result: ResultSet?
-            do {
-                result = try await withCheckedThrowingContinuation { reader in reactor.execute { rows.next(reader) } }
-            } catch {
-                throw sequence.describe(error)
+            if taken.isEmpty {
+                let reactor = sequence.reactor, rows = sequence.rows
+                do {
+                    let arrived = try await withCheckedThrowingContinuation { reader in reactor.execute { rows.next(reader) } }
+                    taken = arrived.reversed()
+                } catch {
+                    throw sequence.describe(error)
+                }
             }
-            guard let result else { return nil }
+            guard let result = taken.popLast() else { return nil }
             defer { count += 1 }
             return ResultRow(result, number: count)
         }

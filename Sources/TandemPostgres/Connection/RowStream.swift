@@ -6,7 +6,7 @@ import DequeModule
 /// Confined to the reactor of its connection.
 package final class RowStream: @unchecked Sendable {
     /// Rows that may wait for the reader.
-    static let bound = 1024
+    static let bound = 512
 
     private enum State {
         case open
@@ -16,7 +16,7 @@ package final class RowStream: @unchecked Sendable {
 
     private var rows: Deque<ResultSet> = []
     private var state = State.open
-    private var reader: CheckedContinuation<ResultSet?, any Error>?
+    private var reader: CheckedContinuation<[ResultSet], any Error>?
     private var isDraining = false
     /// Called when there is room again.
     var resume: (() -> Void)?
@@ -29,7 +29,7 @@ package final class RowStream: @unchecked Sendable {
         if isDraining { return }
         if let reader {
             self.reader = nil
-            reader.resume(returning: row)
+            reader.resume(returning: [row])
         } else {
             rows.append(row)
         }
@@ -41,19 +41,20 @@ package final class RowStream: @unchecked Sendable {
         resume = nil
         guard let reader else { return }
         self.reader = nil
-        if let error { reader.resume(throwing: error) } else { reader.resume(returning: nil) }
+        if let error { reader.resume(throwing: error) } else { reader.resume(returning: []) }
     }
 
-    /// The next row, or `nil` at the end. One reader at a time.
-    func next(_ reader: CheckedContinuation<ResultSet?, any Error>) {
-        if let row = rows.popFirst() {
-            if rows.count < Self.bound / 2 { resume?() }
-            reader.resume(returning: row)
-            return
+    /// The rows that have arrived, at least one; none at the end. One reader at a time, who is woken once for many rows.
+    func next(_ reader: CheckedContinuation<[ResultSet], any Error>) {
+        if !rows.isEmpty {
+            let arrived = Array(rows)
+            rows.removeAll(keepingCapacity: true)
+            resume?()
+            return reader.resume(returning: arrived)
         }
         switch state {
         case .open: self.reader = reader
-        case .ended: reader.resume(returning: nil)
+        case .ended: reader.resume(returning: [])
         case .failed(let error): reader.resume(throwing: error)
         }
     }

@@ -135,8 +135,9 @@ struct InterruptionTests {
             let batch = Batch([Statement("SELECT i, repeat('x', 200) FROM generate_series(1, 20000) i")])
             connection.reactor.execute { connection.stream(batch, into: stream, deadline: nil) { _ in } }
             var next = 1
-            while let row = try await stream.nextRow(on: connection.reactor) {
-                #expect(row.text(0, 0) == "\(next)")
+            var rows = RowSequence(stream, on: connection.reactor) { $0 }.makeAsyncIterator()
+            while let row = try await rows.next() {
+                #expect(try row.decode(as: String.self, String.self).0 == "\(next)")
                 next += 1
                 if next % 5000 == 0 { #expect(await confined(to: connection.reactor) { stream.queueLength } <= RowStream.bound) }
             }
@@ -153,7 +154,8 @@ struct InterruptionTests {
             connection.reactor.execute {
                 connection.stream(Batch([Statement("SELECT i FROM generate_series(1, 20000) i")]), into: stream, deadline: nil) { _ in }
             }
-            #expect(try await stream.nextRow(on: connection.reactor)?.text(0, 0) == "1")
+            var rows = RowSequence(stream, on: connection.reactor) { $0 }.makeAsyncIterator()
+            #expect(try await rows.next()?.decode(as: String.self) == "1")
             await confined(to: connection.reactor) { stream.drain() }
             #expect(try await session.value("SELECT 1") == "1")
         }
@@ -169,16 +171,10 @@ struct InterruptionTests {
             }
             var rows = 0
             let error = await #expect(throws: ServerError.self) {
-                while try await stream.nextRow(on: connection.reactor) != nil { rows += 1 }
+                for try await _ in RowSequence(stream, on: connection.reactor, describe: { $0 }) { rows += 1 }
             }
             #expect(error?.sqlState.rawValue == "22012")
             #expect(rows == 99)
         }
-    }
-}
-
-extension RowStream {
-    fileprivate func nextRow(on reactor: Reactor) async throws -> ResultSet? {
-        try await withCheckedThrowingContinuation { continuation in reactor.execute { self.next(continuation) } }
     }
 }

@@ -42,10 +42,15 @@ struct DoctorCommand: AsyncParsableCommand, Reporting {
         if report.findings.contains(where: { $0.status != .ok && $0.sql != nil }) { Talk.say("tandem doctor --fix-sql prints the SQL that mends them") }
     }
 
+    private static func onOneLine(_ text: String) -> String {
+        String(String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? " " : $0 }))
+    }
+
     private func writeSQL(_ report: DoctorReport) throws {
         for finding in report.findings where finding.status != .ok {
             guard let sql = finding.sql else { continue }
-            try Output.write(text: "-- node \(finding.node), \(finding.check): \(finding.message)\n\(sql)\n")
+            // A name that others chose may hold a line break, and what follows it would be SQL.
+            try Output.write(text: "-- node \(finding.node), \(finding.check): \(Self.onOneLine(finding.message))\n\(Self.onOneLine(sql))\n")
         }
         for finding in report.findings where finding.status == .problem && finding.sql == nil {
             Talk.say("no SQL mends this: node \(finding.node), \(finding.check): \(finding.message)")

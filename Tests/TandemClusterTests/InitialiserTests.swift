@@ -227,6 +227,10 @@ struct InitialiserTests {
             #expect(depends?.code == .refusedBySafetyRule && depends?.node == "b")
             // Neither of them has changed.
             #expect(try await sql(databases.conninfo("a"), "SELECT count(*) FROM tandem.member") == "2")
+            // One that is left out may hold a branch whose decision would go.
+            let part = try databases.configuration("test", "a")
+            let missing = await #expect(throws: TandemError.self) { try await Initialiser(part).uninstall() }
+            #expect(missing?.code == .refusedBySafetyRule && missing?.message.contains("b") == true)
             try await sql(databases.conninfo("b"), "DROP VIEW mine")
             #expect(try await Initialiser(configuration).uninstall().map(\.isRemoved) == [true, true])
             #expect(try await sql(databases.conninfo("a"), "SELECT to_regnamespace('tandem')") == nil)

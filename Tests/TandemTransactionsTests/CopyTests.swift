@@ -155,4 +155,40 @@ struct CopyTests {
             }
         }
     }
+
+    @Test("a notice before the server is ready loses no chunk")
+    func notice() async throws {
+        try await withCluster(1) { test in
+            let column = String(repeating: "x", count: 63)
+            try await test.value("n1", "ALTER TABLE account ADD COLUMN \(column) int")
+            let session = try await test.session("n1")
+            try await session.run("BEGIN")
+            try await session.run("LOCK TABLE account IN ACCESS EXCLUSIVE MODE")
+            // A name that is too long brings a notice at once; then the statement waits for the lock.
+            let copy = SQL("COPY account (id, balance) FROM STDIN (FORMAT csv) WHERE \(column)yyy IS NULL", parameters: [])
+            let lines = (1000..<31_000).map { "\($0),1\n" }.joined()
+            let task = Task { try await test.cluster["n1"].copyIn(copy, from: chunks(lines, of: 65_536)) }
+            try await wait(for: "the lock") {
+                try await test.value("n1", "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()") == "1"
+            }
+            for _ in 0..<20 { await tick() }
+            try await session.run("ROLLBACK")
+            await session.close()
+            let fine = try await task.value
+            #expect(fine == 30_000)
+        }
+    }
+
+    @Test("a COPY the other way, or from a file of the server, is refused and rolled back")
+    func direction() async throws {
+        try await withCluster(1) { test in
+            let node = test.cluster["n1"]
+            let out = await refusal { try await node.copyOut("COPY account FROM STDIN") { rows in for try await _ in rows {} } }
+            #expect(out?.effect == .rolledBack)
+            let into = await refusal { try await node.copyIn("COPY account TO STDOUT", from: chunks("x")) }
+            #expect(into?.code == .statementRefused && into?.effect == .rolledBack)
+            let after = try await node.query("SELECT count(*) FROM account", as: Int.self)
+            #expect(after.first == .some(TestCluster.accounts))
+        }
+    }
 }

@@ -157,8 +157,14 @@ struct NodeTests {
                 "SELECT repeat('x', 100000) FROM generate_series(1, 9999)",
             ] {
                 let error = await refusal { try await node.query(sql, as: String.self) }
-                #expect(error?.code == .tooManyRows && error?.nextStep.contains("stream") == true && error?.effect == TandemError.Effect.none)
+                // A query that calls a function may have done more than read.
+                guard case .inDoubt? = error?.effect else { throw TestFailure("\(String(describing: error))") }
+                #expect(error?.code == .tooManyRows && error?.nextStep.contains("stream") == true)
             }
+            try await test.value("n1", "CREATE TABLE many AS SELECT i FROM generate_series(1, 10001) i")
+            try await test.value("n1", "GRANT SELECT ON many TO PUBLIC")
+            let plain = await refusal { try await node.query("SELECT i FROM many", as: Int.self) }
+            #expect(plain?.code == .tooManyRows && plain?.effect == TandemError.Effect.none)
             let branch = await refusal {
                 try await test.cluster.transaction { tx in
                     try await tx["n1"].execute("UPDATE account SET balance = 0")
@@ -169,6 +175,58 @@ struct NodeTests {
             #expect(try await test.balance("n1", 1) == TestCluster.balance)
             let after = try await node.query("SELECT 1", as: Int.self)
             #expect(after.first == .some(1))
+        }
+    }
+
+    @Test("a commit that a deferred constraint refuses is an error at once, and nothing stays")
+    func deferred() async throws {
+        try await withCluster(1) { test in
+            let node = test.cluster["n1"]
+            try await node.execute("CREATE TABLE part (account int REFERENCES account DEFERRABLE INITIALLY DEFERRED)")
+            let error = await refusal { try await node.execute("INSERT INTO part VALUES (12345)", timeout: .seconds(120)) }
+            #expect(error?.sqlState == .foreignKeyViolation && error?.effect == .rolledBack)
+            // On the same connection, which has to be where it was.
+            let count = try await node.query("SELECT count(*) FROM part", as: Int.self)
+            #expect(count.first == .some(0))
+        }
+    }
+
+    @Test("an error of what commits in steps does not say that nothing happened")
+    func steps() async throws {
+        try await withCluster(1) { test in
+            let node = test.cluster["n1"]
+            try await node.execute("CREATE TABLE step (id int PRIMARY KEY)")
+            let error = await refusal { try await node.execute("DO $$ BEGIN INSERT INTO step VALUES (1); COMMIT; INSERT INTO step VALUES (1); END $$") }
+            guard case .inDoubt? = error?.effect else { throw TestFailure("\(String(describing: error))") }
+            #expect(error?.sqlState == .uniqueViolation && error?.isRetrySafe == false)
+            #expect(try await test.count("n1", "step") == 1)
+            let copy = await refusal { try await node.execute("COPY (DELETE FROM step RETURNING *) TO STDOUT") }
+            #expect(copy?.code == .statementRefused)
+            #expect(try await test.count("n1", "step") == 1)
+        }
+    }
+
+    @Test("commits are durable whatever a function of an earlier owner left in the session")
+    func durable() async throws {
+        try await withCluster(
+            1,
+            {
+                $0.reactors = 1; $0.nodes[0].pool.maximum = 1
+            }
+        ) { test in
+            let node = test.cluster["n1"]
+            try await node.execute(
+                "CREATE FUNCTION careless() RETURNS int LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_catalog.set_config('synchronous_' || 'commit', 'off', false); RETURN 1; END $$"
+            )
+            try await node.execute("CREATE TABLE seen (level text)")
+            try await node.execute(
+                "CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO seen VALUES (pg_catalog.current_setting('synchronous_commit')); RETURN NULL; END $$"
+            )
+            try await node.execute("CREATE CONSTRAINT TRIGGER look AFTER UPDATE ON account DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION look()")
+            _ = try await node.query("SELECT careless()", as: Int.self)
+            try await node.execute("UPDATE account SET balance = 1 WHERE id = 1")
+            let levels = try await node.query("SELECT DISTINCT level FROM seen", as: String.self)
+            #expect(levels.count == 1 && levels.first == .some("on"))
         }
     }
 }

@@ -9,14 +9,27 @@ extension Initialiser {
     ///
     /// - Returns: the nodes in the configuration's order, and whether there was anything to remove.
     /// - Throws: `refusedBySafetyRule` while a branch of the cluster is prepared, a transaction is open, or something of yours depends on the schema;
-    ///   `nodeUnreachable` and kin; `identityMismatch`. Nothing is removed anywhere then.
+    ///   `nodeUnreachable` and kin; `identityMismatch`. Nothing is removed anywhere then, unless a node is lost while the others
+    ///   commit: run it again.
     public func uninstall() async throws -> [(node: NodeName, isRemoved: Bool)] {
         try await withDatabases { databases in
+            try refuseMissing(databases)
             for database in databases where database.known != nil { try await lockRegister(of: database) }
             for database in databases where database.known != nil { try await refuseUndecided(on: database) }
             for database in databases where database.schemaVersion > 0 { try await drop(database) }
             for database in databases where database.schemaVersion > 0 { try await apply([], to: database) }
             return databases.map { ($0.name, $0.schemaVersion > 0) }
+        }
+    }
+
+    /// A node that the configuration leaves out may have something prepared whose decision lies on one that it names.
+    private func refuseMissing(_ databases: [Database]) throws {
+        let named = Set(databases.map(\.name.rawValue))
+        for database in databases {
+            guard let missing = database.members.first(where: { !$0.isRemoved && !named.contains($0.name) }) else { continue }
+            throw TandemError(
+                .refusedBySafetyRule, "the cluster has the node \(missing.name), which is not in the configuration and cannot be asked", node: database.name,
+                nextStep: "add it to the configuration; of a node that is gone for good, set removed_at in tandem.member", phase: "uninstall")
         }
     }
 

@@ -46,8 +46,8 @@ public struct Initialiser: Sendable {
     ///
     /// - Parameters:
     ///   - configuration: the cluster; every node must be reachable, since identities are compared with all of them.
-    ///   - roles: roles that get the rights that a program needs, and no more: to run transactions, recovery and clean-up, and neither to write a tombstone
-    ///     by hand nor to change or remove rows. They must exist on every node.
+    ///   - roles: roles that get the rights that a program needs, and no more: to run transactions, recovery and clean-up. They can neither write nor change
+    ///     nor remove a row but through the functions for it, which they may call at a wrong time. They must exist on every node.
     public init(_ configuration: ClusterConfiguration, granting roles: [String] = []) {
         self.configuration = configuration
         self.roles = roles
@@ -79,7 +79,9 @@ public struct Initialiser: Sendable {
             zip(databases, plan).map { database, plan in
                 let statements = plan.statements + plan.others
                 let body = statements.map { $0.hasSuffix(";") ? $0 : $0 + ";" }.joined(separator: "\n\n")
-                return (database.name, statements.isEmpty ? "-- nothing to do\n" : "BEGIN;\n\n\(body)\n\nCOMMIT;\n")
+                return (
+                    database.name, statements.isEmpty ? "-- nothing to do\n" : "BEGIN;\n\nSET LOCAL search_path = pg_catalog, pg_temp;\n\n\(body)\n\nCOMMIT;\n"
+                )
             }
         }
     }
@@ -123,6 +125,8 @@ public struct Initialiser: Sendable {
         let connection = try await withCheckedThrowingContinuation { continuation in
             Connector(node.connectionParameters, node: node.name).connect(on: reactor, logger: configuration.logger) { continuation.resume(with: $0) }
         }
+        // Names without a schema are the server's own, whatever others have made in schemas of this database.
+        try await run("SET search_path = pg_catalog, pg_temp", connection, node.name)
         let reply = try await run(
             """
             SELECT (SELECT system_identifier FROM pg_catalog.pg_control_system()),
@@ -306,6 +310,7 @@ public struct Initialiser: Sendable {
         try await run(sql, database.connection, database.name)
     }
 
+    @discardableResult
     private func run(_ sql: String, _ connection: Connection, _ node: NodeName) async throws -> ResultSet {
         do {
             let reply = try await connection.run(Batch([Statement(sql, isPrepared: false)]), deadline: .now + .seconds(90)).only

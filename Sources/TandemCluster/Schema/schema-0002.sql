@@ -56,6 +56,8 @@ BEGIN
     DELETE FROM tandem.branch WHERE (transaction_id, node) IN (
         SELECT b.transaction_id, b.node FROM tandem.branch b
         WHERE b.transaction_id <= least($1, (SELECT n.forgotten FROM tandem.node n)) AND b.transaction_id <> ALL ($2)
+            -- Whatever the caller believes: what is prepared here still needs its row.
+            AND NOT EXISTS (SELECT FROM pg_prepared_xacts p WHERE split_part(p.gid, ':', 3) = b.transaction_id::text)
         ORDER BY b.transaction_id LIMIT $3);
     GET DIAGNOSTICS removed = ROW_COUNT;
     RETURN removed;

@@ -7,10 +7,13 @@ struct TransactionRun: Sendable {
     let cluster: Cluster
     let request: TransactionRequest
     let id: TransactionID
+    /// Whether the sender chose the id: he may have sent it before.
+    private let isOwn: Bool
 
     /// Its id is chosen here where the sender has none, so that it can be told whatever happens.
     init(_ request: TransactionRequest, on cluster: Cluster) {
         self.cluster = cluster
+        isOwn = request.options.id != nil
         let id = request.options.id ?? .now()
         self.id = id
         var request = request
@@ -54,6 +57,10 @@ struct TransactionRun: Sendable {
     }
 
     private func report(_ error: TandemError) async -> TransactionReport {
+        // This attempt is rolled back, which says nothing of an earlier one that is still on its way.
+        if isOwn && error.isRollback, let earlier = try? await cluster.describe(id), earlier.isInDoubt || earlier.outcome == .committed {
+            return TransactionReport(error, id: id, outcome: .inDoubt, nodes: nodes, exitCode: .outcomeUnknown)
+        }
         if error.isRollback { return TransactionReport(error, id: id, outcome: .rolledBack, nodes: nodes, exitCode: .failed) }
         guard error.isOfEarlierUse else {
             return TransactionReport(error, id: id, outcome: .inDoubt, nodes: nodes, exitCode: .outcomeUnknown)

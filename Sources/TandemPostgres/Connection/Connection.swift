@@ -305,7 +305,11 @@ package final class Connection: @unchecked Sendable {
             guard PQisBusy(connection) == 0 else { return }
             guard let result = PQgetResult(connection) else {
                 guard PQstatus(connection) == CONNECTION_OK, operation.cursor < operation.steps.count else { return }
-                operation.cursor += 1
+                // A synchronisation point ends with its own result only. Where the commit fails there (a deferred constraint), its error comes first.
+                switch operation.currentStep {
+                case .synchronise, .synchroniseRemovals: continue
+                case .prepare, .deallocate, .execute, nil: operation.cursor += 1
+                }
                 operation.isRowModeSet = false
                 continue
             }
@@ -386,10 +390,16 @@ package final class Connection: @unchecked Sendable {
                 switch PQresultStatus(result) {
                 case PGRES_COPY_OUT:
                     PQclear(result)
-                    copy.state = .out
-                case PGRES_COPY_IN:
+                    // Rows that nobody asked for are read and dropped; the caller is told at the end.
+                    if !copy.beginReading() { copy.drain() }
+                case PGRES_COPY_IN where copy.direction == .toServer:
                     PQclear(result)
                     copy.begin()
+                case PGRES_COPY_IN:
+                    PQclear(result)
+                    guard PQputCopyEnd(connection, "nobody sends rows") == 1 else { return lose() }
+                    copy.state = .ending
+                    flush()
                 default: take(result, for: operation)
                 }
             case .out:
@@ -426,7 +436,8 @@ package final class Connection: @unchecked Sendable {
     }
 
     private func finishCopy(_ operation: Operation) {
-        guard PQenterPipelineMode(connection) == 1 else { return lose() }
+        // What libpq has no more results of may be a connection that broke.
+        guard PQstatus(connection) == CONNECTION_OK, PQenterPipelineMode(connection) == 1 else { return lose() }
         operation.segment.status = Self.status(connection)
         operation.replies.append(operation.segment)
         operation.segment = SegmentReply()

@@ -16,6 +16,12 @@ package final class CopyChannel: @unchecked Sendable {
         case ended
     }
 
+    package enum Direction: Sendable { case fromServer, toServer }
+
+    let direction: Direction
+    /// Whether the statement turned out to be a COPY of this direction.
+    package private(set) var hasBegun = false
+
     /// Bytes that wait for the reader, at most, and those of one chunk.
     static let bound = 1 << 20, chunk = 1 << 16
 
@@ -32,9 +38,16 @@ package final class CopyChannel: @unchecked Sendable {
     /// Sends bytes to the server, or the end of them; set while the statement runs.
     var send: ((CopyMessage) -> Void)?
 
-    package init() {}
+    package init(_ direction: Direction) { self.direction = direction }
 
     // MARK: From the server
+
+    /// The server begins to send rows: whether they are wanted.
+    func beginReading() -> Bool {
+        state = .out
+        hasBegun = direction == .fromServer
+        return hasBegun
+    }
 
     var isFull: Bool { waiting >= Self.bound && !isDraining }
 
@@ -110,6 +123,7 @@ package final class CopyChannel: @unchecked Sendable {
     /// The server is ready for rows.
     func begin() {
         state = .in
+        hasBegun = true
         if let pending {
             self.pending = nil
             send?(.data(pending))
@@ -122,7 +136,8 @@ package final class CopyChannel: @unchecked Sendable {
 
     /// What was sent has left.
     func sent() {
-        guard let writer else { return }
+        // Before the server is ready nothing has left, whatever else it says meanwhile.
+        guard case .in = state, let writer else { return }
         self.writer = nil
         writer.resume(returning: true)
     }

@@ -9,8 +9,8 @@ package struct ServerError: Error, Sendable {
     package let detail: String?
     package let hint: String?
     package let constraint: String?
-    /// The table and column that the error is about.
-    package let table: String?, column: String?
+    /// The schema, table and column that the error is about.
+    package let schema: String?, table: String?, column: String?
     package let routine: String?
 
     /// The session ends with it: whatever was under way may or may not have happened.
@@ -30,6 +30,7 @@ package struct ServerError: Error, Sendable {
         detail = field(Self.code("D"))
         hint = field(Self.code("H"))
         constraint = field(Self.code("n"))
+        schema = field(Self.code("s"))
         table = field(Self.code("t"))
         column = field(Self.code("c"))
         routine = field(Self.code("R"))

@@ -33,17 +33,22 @@ package struct TransportSecurity: Sendable, Equatable {
     ) {
         let own = ConnectionParameters.parse(conninfo) ?? [:]
         let home = environment["HOME"] ?? NSHomeDirectory()
-        let service = (own["service"] ?? environment["PGSERVICE"]).map { Self.section($0, environment, home, read) } ?? [:]
-        func value(_ keyword: String, _ variable: String) -> String? { own[keyword] ?? service[keyword] ?? environment[variable] }
-        if let mode = value("sslmode", "PGSSLMODE"), !mode.isEmpty {
+        let serviceName = [own["service"], environment["PGSERVICE"]].lazy.compactMap { $0 }.first { !$0.isEmpty }
+        let service = serviceName.flatMap { Self.section($0, environment, home, read) }
+        // What is empty says nothing, to libpq neither.
+        func value(_ keyword: String, _ variable: String) -> String? {
+            [own[keyword], service?[keyword], environment[variable]].lazy.compactMap { $0 }.first { !$0.isEmpty }
+        }
+        if let mode = value("sslmode", "PGSSLMODE") {
             self.mode = mode
             isChosen = true
             words = []
             return
         }
         isChosen = false
-        let hosts = (value("hostaddr", "PGHOSTADDR") ?? value("host", "PGHOST") ?? "").split(separator: ",").map(String.init)
-        guard hosts.contains(where: Self.isElsewhere) else {
+        // A service that is not found where we look may name any host.
+        let isUnknown = serviceName != nil && service == nil
+        guard isUnknown || Self.hosts(names: value("host", "PGHOST"), addresses: value("hostaddr", "PGHOSTADDR")).contains(where: Self.isElsewhere) else {
             mode = "prefer"
             words = []
             return
@@ -57,16 +62,28 @@ package struct TransportSecurity: Sendable, Equatable {
         self.words = words
     }
 
-    /// Whether what is sent there leaves the machine, as far as its name tells.
-    private static func isElsewhere(_ host: String) -> Bool {
-        if host.hasPrefix("/") || host.hasPrefix("@") { return false }
-        return host != "localhost" && host != "::1" && !(host.hasPrefix("127.") && host.split(separator: ".").count == 4)
+    /// Where libpq connects to: each address, or the name of its place where that is empty.
+    private static func hosts(names: String?, addresses: String?) -> [String] {
+        let names = (names ?? "").split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+        let addresses = (addresses ?? "").split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+        return (0..<max(names.count, addresses.count)).map { index in
+            let address = index < addresses.count ? addresses[index] : ""
+            return address.isEmpty ? (index < names.count ? names[index] : "") : address
+        }
     }
 
-    /// A section of the service file, as libpq finds it: the user's file first, then the system's.
+    /// Whether what is sent there leaves the machine, as far as its name tells. Without a name it is a socket.
+    private static func isElsewhere(_ host: String) -> Bool {
+        if host.isEmpty || host.hasPrefix("/") || host.hasPrefix("@") { return false }
+        let parts = host.split(separator: ".", omittingEmptySubsequences: false)
+        let isLoopback = parts.count == 4 && parts[0] == "127" && parts.allSatisfy { UInt8($0) != nil }
+        return host != "localhost" && host != "::1" && !isLoopback
+    }
+
+    /// A section of the service file, as libpq finds it on Debian; `nil` where there is none: the user's file first, then the system's.
     private static func section(
         _ name: String, _ environment: [String: String], _ home: String, _ read: (String) -> String?
-    ) -> [String: String] {
+    ) -> [String: String]? {
         let files = [environment["PGSERVICEFILE"] ?? "\(home)/.pg_service.conf", "\(environment["PGSYSCONFDIR"] ?? "/etc/postgresql-common")/pg_service.conf"]
         for file in files {
             var isInside = false, isFound = false
@@ -82,6 +99,6 @@ package struct TransportSecurity: Sendable, Equatable {
             }
             if isFound { return words }
         }
-        return [:]
+        return nil
     }
 }

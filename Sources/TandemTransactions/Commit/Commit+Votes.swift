@@ -74,7 +74,7 @@ extension Commit {
         var statements = opening + deferred
         if session.mayDefer { statements.append(Register.immediateConstraints) }
         if let role = session.node.quotedRole { statements.append(Statement("SET LOCAL ROLE \(role)")) }
-        if let row { statements.append(row.insert(transaction, members: members, isMarked: isMarked)) }
+        statements.append(row?.insert(transaction, members: members, isMarked: isMarked) ?? Register.durable)
         statements.append(closing)
         calls.append(
             Call(

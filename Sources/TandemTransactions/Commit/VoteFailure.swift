@@ -24,10 +24,10 @@ enum VoteFailure {
                 "look for forgotten prepared transactions (`tandem tx ls`), raise max_prepared_transactions, or send less at a time")
         case .duplicateObject:
             return vote(.duplicateTransaction, error.message, "the transaction's id is in use; give each transaction an id of its own")
-        case .uniqueViolation where error.constraint == "branch_pkey":
+        case .uniqueViolation where error.schema == "tandem" && error.constraint == "branch_pkey":
             return vote(
                 .duplicateTransaction, "the register already has a row of this transaction", "ask for its outcome: it was sent before, or recovery ended it")
-        case .notNullViolation where error.table == "branch" && error.column == "node":
+        case .notNullViolation where error.schema == "tandem" && error.table == "branch" && error.column == "node":
             return vote(
                 .transactionEnded, "the branch is not in the transaction that it began, or the transaction is too old",
                 "leave transaction control to Tandem; give a transaction a new id when it is sent again after the retention")

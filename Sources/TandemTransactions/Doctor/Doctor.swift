@@ -61,7 +61,7 @@ struct Doctor {
         guard let facts = NodeFacts.read(reply.only) else {
             return [finding("reachable", .problem, reply.only.error?.message ?? "the node's answer cannot be read", sql: nil)]
         }
-        let trial = facts.maximumPrepared > 0 ? await tryToPrepare(connection) : nil
+        let trial = facts.canTryToPrepare ? await tryToPrepare(connection) : nil
         return [finding("identity", .ok, identity)] + judge(facts, backend: connection.backend, trial: trial, before: before, after: after)
     }
 
@@ -115,8 +115,7 @@ struct Doctor {
 
     private func rights(_ facts: NodeFacts, _ trial: TandemError?) -> DoctorReport.Finding {
         if !facts.missingRights.isEmpty {
-            let role = (try? configuration.role.map { try quoteIdentifier($0) }) ?? "CURRENT_ROLE"
-            let sql = (try? SchemaModule.grants(to: configuration.role ?? "app"))?.joined(separator: "; ").replacing("\"app\"", with: role)
+            let sql = (try? SchemaModule.grants(to: configuration.role ?? facts.role))?.joined(separator: "; ")
             return finding("rights", .problem, "the role lacks \(facts.missingRights.joined(separator: ", "))", sql: sql)
         }
         if let trial {
@@ -124,7 +123,7 @@ struct Doctor {
                 "rights", .problem, "the role cannot prepare a transaction and finish it: \(trial.message) (\(trial.sqlState?.rawValue ?? "no SQLSTATE"))")
         }
         return finding(
-            "rights", .ok, facts.maximumPrepared > 0 ? "the role can prepare a transaction and finish it" : "the role has its rights; nothing was prepared")
+            "rights", .ok, facts.canTryToPrepare ? "the role can prepare a transaction and finish it" : "the role has its rights; nothing was prepared")
     }
 
     private func transport(_ facts: NodeFacts) -> DoctorReport.Finding {
@@ -159,7 +158,7 @@ struct Doctor {
             return finding(
                 "durability", .notice,
                 "synchronous_commit is \(facts.synchronousCommit) for this role: Tandem's own commits wait all the same, those of others do not",
-                sql: "ALTER ROLE CURRENT_ROLE SET synchronous_commit = on;")
+                sql: (try? quoteIdentifier(facts.role)).map { "ALTER ROLE \($0) SET synchronous_commit = on;" })
         }
         return finding("durability", .ok, "fsync on, synchronous_commit \(facts.synchronousCommit)")
     }
@@ -172,7 +171,7 @@ struct Doctor {
         if facts.standbys == 0 {
             return finding(
                 "replication", .problem, "synchronous_standby_names is set and no standby is connected: every commit waits",
-                sql: "ALTER SYSTEM SET synchronous_standby_names = ''; SELECT pg_reload_conf(); -- gives the guarantee up until the standby is back")
+                sql: "-- gives the guarantee up until the standby is back: ALTER SYSTEM SET synchronous_standby_names = ''; SELECT pg_reload_conf();")
         }
         return finding("replication", .ok, "\(facts.standbys) standbys, synchronous: \(facts.standbyNames)")
     }
@@ -194,7 +193,7 @@ struct Doctor {
         let quoted = (try? quoteLiteral(foreign.gid)) ?? "'...'"
         return finding(
             "foreign", .notice, "\(foreign.gid) is prepared for \(Int(foreign.age)) s, and not by this cluster: its owner has to finish it",
-            sql: "ROLLBACK PREPARED \(quoted); -- only if its owner says so")
+            sql: "-- only if its owner says so: ROLLBACK PREPARED \(quoted);")
     }
 
     private func holder(_ facts: NodeFacts) -> DoctorReport.Finding {

@@ -15,6 +15,8 @@ struct NodeFacts: Sendable, Decodable {
         let age: Int
     }
 
+    /// The role that has logged in.
+    let role: String
     let version: Int
     let maximumPrepared: Int
     /// Prepared transactions of the whole server.
@@ -45,6 +47,9 @@ struct NodeFacts: Sendable, Decodable {
     /// What the session's role may not do and has to.
     let missingRights: [String]
 
+    /// Where every commit waits for a standby that is not there, a trial would stay prepared.
+    var canTryToPrepare: Bool { maximumPrepared > 0 && (standbyNames.isEmpty || standbys > 0) }
+
     /// - Parameter prefix: how gids of the cluster begin.
     static func question(prefix: String) -> Batch {
         // With this path every unqualified name is the server's own.
@@ -66,7 +71,7 @@ struct NodeFacts: Sendable, Decodable {
                 ORDER BY age DESC LIMIT 1
             )
             SELECT json_build_object(
-                'version', current_setting('server_version_num')::int, 'maximumPrepared', current_setting('max_prepared_transactions')::int,
+                'role', session_user, 'version', current_setting('server_version_num')::int, 'maximumPrepared', current_setting('max_prepared_transactions')::int,
                 'prepared', (SELECT count(*) FROM pg_prepared_xacts), 'oldestOwn', (SELECT max(age) FROM own WHERE is_own),
                 'foreign', (SELECT json_build_object('gid', gid, 'age', age) FROM own WHERE NOT is_own ORDER BY age DESC LIMIT 1),
                 'coordinators', (SELECT count(DISTINCT l.objid) FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = $2::int8::oid AND l.objsubid = 2),

@@ -19,6 +19,10 @@ extension Node {
                 .statementRefused, "\(control.rawValue) would leave a transaction behind on a connection that others use", node: name,
                 nextStep: "use transaction { }")
         }
+        guard leadingKeyword(of: statement.text) != "COPY" else {
+            throw TandemError(
+                .statementRefused, "COPY is no ordinary statement", node: name, nextStep: "use copyIn or copyOut, or a transaction for a file of the server")
+        }
         let deadline = ContinuousClock.now + timeout
         let lane = cluster.pickLane()
         return try await withTaskExecutorPreference(lane.reactor) {
@@ -39,7 +43,10 @@ extension Node {
             throw error.with(effect: TandemError.Effect.none)
         }
         session.noteTraces(of: [statement], on: connection)
-        let flight = Connection.launch([(connection, Batch([statement], isBounded: true))], on: reactor, deadline: deadline)
+        // An earlier owner's function may have left the session otherwise.
+        var batch = Batch(segments: [[Register.durableSession], [statement]])
+        batch.isBounded = true
+        let flight = Connection.launch([(connection, batch)], on: reactor, deadline: deadline)
         let answer = await withTaskCancellationHandler {
             await flight.answers()[0]
         } onCancel: {
@@ -49,14 +56,16 @@ extension Node {
                 reactor.schedule(at: .now + Self.grace) { flight.close([0]) }
             }
         }
-        return try judge(answer, session.transaction, isQuery: statement.isQuery)
+        return try judge(answer, session.transaction, statement)
     }
 
-    private func judge(_ answer: Result<BatchReply, ConnectionFailure>, _ id: TransactionID, isQuery: Bool) throws -> ResultSet? {
+    private func judge(_ answer: Result<BatchReply, ConnectionFailure>, _ id: TransactionID, _ statement: Statement) throws -> ResultSet? {
         switch answer {
         case .success(let reply):
             if let error = reply.only.error {
                 if error.isFatal { throw lost(id, cause: TandemError(error, node: name, phase: "statement")) }
+                // What commits in steps may have done some of them.
+                guard statement.isAtomic else { throw TandemError(error, node: name, effect: .inDoubt(id), phase: "statement") }
                 if error.sqlState == .queryCanceled && Task.isCancelled { throw CancellationError() }
                 throw TandemError(error, node: name, effect: .rolledBack, phase: "statement")
             }
@@ -65,7 +74,7 @@ extension Node {
             return reply.only.results.last
         case .failure(let failure):
             let error = TandemError(failure, node: name, phase: "statement")
-            if failure.kind == .tooLarge && isQuery { throw error }
+            if failure.kind == .tooLarge { throw statement.isPlainQuery ? error : error.with(effect: .inDoubt(id)) }
             if failure.wasSent && failure.kind != .refused { throw lost(id, cause: error) }
             throw failure.kind == .cancelled ? CancellationError() : error
         }
@@ -79,8 +88,15 @@ extension Node {
 }
 
 extension Statement {
-    /// Whether it only reads, unless a function that it calls does more.
-    fileprivate var isQuery: Bool {
-        ["SELECT", "VALUES", "TABLE", "SHOW", "EXPLAIN"].contains(leadingKeyword(of: text))
+    /// Whether it reads, and calls nothing that could do more.
+    fileprivate var isPlainQuery: Bool {
+        ["SELECT", "VALUES", "TABLE", "SHOW"].contains(leadingKeyword(of: text)) && !text.utf8.contains(UInt8(ascii: "("))
+    }
+
+    /// Whether it happens as a whole or not at all. Procedures and blocks of code may commit inside, and what runs CONCURRENTLY or over many tables does.
+    fileprivate var isAtomic: Bool {
+        if StatementClass(of: text) == .dataOnly { return true }
+        return !["CALL", "DO", "VACUUM", "REINDEX", "CLUSTER", "ANALYZE", "ANALYSE"].contains(leadingKeyword(of: text))
+            && !text.lowercased().contains("concurrently")
     }
 }

@@ -33,7 +33,8 @@ public struct Node: Sendable {
     ///   - rows: how many rows it must touch; any number by default.
     ///   - timeout: how long everything may take.
     /// - Returns: the number in the statement's command tag; 0 for statements without one.
-    /// - Throws: `statementFailed` and its kin: nothing happened; `expectationViolated`; `inDoubt` when the statement was sent and its answer was lost,
+    /// - Throws: `statementFailed` and its kin: nothing happened, where the error's effect says so: of what commits in steps (CALL, DO, VACUUM,
+    ///   CONCURRENTLY) some may stay, which is in doubt; `expectationViolated`; `inDoubt` when the statement was sent and its answer was lost,
     ///   and nobody can tell whether it committed. Cancellation asks the server to stop and waits for its answer: `CancellationError` says that
     ///   nothing happened.
     @discardableResult
@@ -51,7 +52,7 @@ public struct Node: Sendable {
     ///   - types: the type of each column.
     ///   - timeout: how long everything may take.
     /// - Returns: the rows, in order.
-    /// - Throws: `decodingFailed` with column, type and row; `resultTooLarge`; what ``execute(_:rows:timeout:)`` throws. A lost answer is `inDoubt` here,
+    /// - Throws: `decodingFailed` with column, type and row; `tooManyRows`; what ``execute(_:rows:timeout:)`` throws. A lost answer is `inDoubt` here,
     ///   too, since a query may call functions that write: a read that is safe to repeat runs in a transaction with `isReadOnly`.
     public func query<each C: PostgresDecodable>(
         _ sql: SQL, as types: repeat (each C).Type, timeout: Duration = Node.patience

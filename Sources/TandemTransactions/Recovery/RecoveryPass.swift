@@ -164,6 +164,11 @@ struct RecoveryPass {
         }
         let replies = await send(segments, to: order.map { questions[$0].flatMap { names[$0] } }, interruption: .abandon, isTransaction: true)
         var verdicts: [TransactionID: Verdict] = [:]
+        if let denied = replies.lazy.compactMap({ $0?.error }).first(where: { $0.sqlState == .insufficientPrivilege || $0.sqlState == .undefinedFunction }) {
+            cluster.configuration.logger.error(
+                "recovery may not ask the register: run `tandem init --grant ROLE`",
+                metadata: ["pg.sqlstate": "\(denied.sqlState)", "pg.message": "\(denied.message)"])
+        }
         for (transaction, reply) in zip(order, replies) { verdicts[transaction] = reply.map { Register.verdict(from: $0) } ?? .undecided }
         await Failpoints.pass(.recoveryAfterVerdict)
         for index in wanted { work[index].on(.verdict(verdicts[work[index].branch.gid.transaction] ?? .undecided)) }

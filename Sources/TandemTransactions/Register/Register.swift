@@ -31,6 +31,19 @@ package enum Register {
         Statement("PREPARE TRANSACTION '" + gid.description + "'", isPrepared: false)
     }
 
+    /// What makes a commit without a row wait for its flush and its standby, and say if it did not; the row does so itself.
+    static let durable = Statement("SELECT \(durable(isLocal: true))")
+    static let durableSession = Statement("SELECT \(durable(isLocal: false))")
+
+    private static func durable(isLocal: Bool) -> String {
+        """
+        pg_catalog.set_config('synchronous_commit',
+            CASE pg_catalog.current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, \(isLocal)),
+        CASE WHEN pg_catalog.current_setting('client_min_messages') IN ('notice', 'warning') THEN NULL
+             ELSE pg_catalog.set_config('client_min_messages', 'notice', \(isLocal)) END
+        """
+    }
+
     package static let commit = Statement("COMMIT")
     static let rollback = Statement("ROLLBACK")
 

@@ -34,8 +34,9 @@ extension Cluster {
                 return try await attemptRequest(request, deadline)
             } catch let error as TandemError where error.code == .duplicateTransaction {
                 guard let id = request.options.id else { throw error }
-                try await settleEarlier(id, error, until: deadline)
-                return Receipt(transaction: id, value: [], pending: [], isRepeated: true)
+                // Where the first one left nothing behind, the id is free.
+                guard let pending = try await settleEarlier(id, error, until: deadline) else { continue }
+                return Receipt(transaction: id, value: [], pending: pending, isRepeated: true)
             } catch let error as TandemError
                 where error.isRetrySafe && error.effect != .none && attempt < request.options.attempts && ContinuousClock.now < deadline
             {
@@ -46,18 +47,37 @@ extension Cluster {
         }
     }
 
-    /// Waits for the outcome of the transaction that had the id first. Returns where it is committed.
-    private func settleEarlier(_ id: TransactionID, _ error: TandemError, until deadline: ContinuousClock.Instant) async throws {
-        switch try await outcome(of: id, within: max(.seconds(1), deadline - .now)) {
-        case .committed: return
+    /// Waits for the outcome of the transaction that had the id first.
+    ///
+    /// - Returns: where it is committed, the nodes that have not confirmed yet; `nil` where it was rolled back in order and the id may be used.
+    private func settleEarlier(_ id: TransactionID, _ error: TandemError, until deadline: ContinuousClock.Instant) async throws -> [NodeName]? {
+        func inDoubt(_ cause: any Error) -> TandemError {
+            TandemError(
+                .inDoubt, "a transaction of this id was sent before, and its outcome is not known yet", effect: .inDoubt(id), node: error.node,
+                nextStep: "send it again later, or ask: `tandem tx wait \(id)`", phase: error.phase, cause: cause)
+        }
+        let outcome: Outcome, description: TransactionDescription?
+        do {
+            outcome = try await self.outcome(of: id, within: max(.seconds(1), deadline - .now))
+            description = try? await describe(id)
+        } catch let cancelled as CancellationError {
+            // This attempt did nothing; what the first one did is not known here.
+            throw inDoubt(cancelled)
+        }
+        switch outcome {
+        case .committed:
+            let pending = description?.branches.filter { $0.state == "prepared" }.map(\.node) ?? []
+            if !pending.isEmpty { TransactionRuntime.of(self).leftPending(id, pending, self) }
+            return pending
         case .rolledBack:
+            guard description?.branches.contains(where: { $0.row == "A" }) ?? false else {
+                guard ContinuousClock.now < deadline else { throw error }
+                return nil
+            }
             throw TandemError(
                 .duplicateTransaction, "the transaction of this id was rolled back for good before", effect: .rolledBack, node: error.node,
                 sqlState: error.sqlState, nextStep: "give it a new id", phase: error.phase, cause: error)
-        case .inDoubt:
-            throw TandemError(
-                .inDoubt, "a transaction of this id was sent before, and its outcome is not known yet", effect: .inDoubt(id), node: error.node,
-                nextStep: "send it again later, or ask: `tandem tx wait \(id)`", phase: error.phase, cause: error)
+        case .inDoubt: throw inDoubt(error)
         }
     }
 

@@ -28,14 +28,16 @@ extension BranchSession {
         _ statement: Statement, _ body: nonisolated(nonsending) (CopySequence) async throws -> V
     ) async throws -> V {
         try checkCopy(statement)
-        let channel = CopyChannel()
-        return try await alone(statement) { connection in
+        let channel = CopyChannel(.fromServer)
+        let value = try await alone(statement) { connection in
             Course(
                 flight: connection.launch(statement, through: channel, deadline: deadline),
                 stop: { connection.interrupt(channel) }, leave: { channel.drain() })
         } body: { connection, describe in
             try await body(CopySequence(channel, on: connection.reactor, describe: describe))
         }.value
+        try await checkCopied(channel)
+        return value
     }
 
     /// Runs COPY from the client with the bytes of a sequence, and returns how many rows there were.
@@ -43,8 +45,8 @@ extension BranchSession {
     where Source.Element: Collection<UInt8> {
         try checkCopy(statement)
         state.withLock { $0.hasWritten = true }
-        let channel = CopyChannel()
-        return try await alone(statement) { connection in
+        let channel = CopyChannel(.toServer)
+        let affected = try await alone(statement) { connection in
             Course(
                 flight: connection.launch(statement, through: channel, deadline: deadline),
                 stop: { connection.interrupt(channel) }, leave: { channel.drain() })
@@ -59,12 +61,26 @@ extension BranchSession {
                 throw error
             }
         }.affected
+        try await checkCopied(channel)
+        return affected
     }
 
     private func checkCopy(_ statement: Statement) throws {
         guard leadingKeyword(of: statement.text) != "COPY" else { return }
         throw TandemError(
             .statementRefused, "the statement is no COPY", effect: .none, node: name, nextStep: "use query or stream for its rows, and execute for the others")
+    }
+
+    /// A COPY the other way, or from a file of the server, has run without the caller's rows: the transaction must not commit what he did not mean.
+    private func checkCopied(_ channel: CopyChannel) async throws {
+        let reactor = lane.reactor
+        let hasBegun = await withCheckedContinuation { continuation in reactor.execute { continuation.resume(returning: channel.hasBegun) } }
+        if hasBegun { return }
+        let error = TandemError(
+            .statementRefused, "the COPY is not one of this direction with the client", effect: .rolledBack, node: name,
+            nextStep: "copyIn takes COPY ... FROM STDIN, copyOut COPY ... TO STDOUT", phase: "statement")
+        fail(error)
+        throw error
     }
 
     /// A statement on its way whose rows a body reads or writes. Both are called on the reactor.

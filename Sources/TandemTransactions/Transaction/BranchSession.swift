@@ -25,7 +25,7 @@ final class BranchSession: Sendable {
 
     let node: NodeRuntime
     let transaction: TransactionID
-    private let lane: Lane
+    let lane: Lane
     private let options: TransactionOptions
     let deadline: ContinuousClock.Instant
     let state = Locked(State())

@@ -17,7 +17,8 @@ struct TransportSecurityTests {
         "without a mode, another machine has to prove its name",
         arguments: [
             "host=db.example", "host=/run/postgresql,db.example", "host=localhost,10.0.0.1", "host=localhost hostaddr=10.0.0.1", "host=127.evil.example",
-            "postgresql://u@db.example:5433/d", "host=::2",
+            "postgresql://u@db.example:5433/d", "host=::2", "host=127.a.example.com", "host=127.0.0.example", "host=db.example hostaddr=''",
+            "hostaddr=',127.0.0.1' host=db.example,x", "service=unknown",
         ])
     func another(conninfo: String) {
         let found = security(conninfo)

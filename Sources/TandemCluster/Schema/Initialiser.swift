@@ -107,6 +107,8 @@ public struct Initialiser: Sendable {
             for database in databases.sorted(by: { ($0.systemIdentifier, $0.databaseOID) < ($1.systemIdentifier, $1.databaseOID) }) {
                 // Held until the connection is closed: over both transactions of a node.
                 try await run("SET lock_timeout = '60s'", database)
+                // The node's own limit is one for statements of users, and shorter than the wait for somebody else who initialises.
+                try await run("SET statement_timeout = '80s'", database)
                 try await run("SELECT pg_catalog.pg_advisory_lock(\(Self.lock))", database)
                 try await run("BEGIN", database)
             }

@@ -73,6 +73,7 @@ struct Doctor {
     ///   - trial: why the role could not prepare a transaction and finish it; `nil` where it could, or where nothing can be prepared.
     ///   - before: this machine's clock when the node was asked, in seconds since 1970.
     ///   - after: the same when it had answered.
+    /// - Returns: one finding a check.
     func judge(_ facts: NodeFacts, backend: Int32, trial: TandemError?, before: Double, after: Double) -> [DoctorReport.Finding] {
         [
             version(facts), slots(facts), rights(facts, trial), transport(facts), timeouts(facts), durability(facts), standby(facts),

@@ -51,6 +51,7 @@ struct NodeFacts: Sendable, Decodable {
     var canTryToPrepare: Bool { maximumPrepared > 0 && (standbyNames.isEmpty || standbys > 0) }
 
     /// - Parameter prefix: how gids of the cluster begin.
+    /// - Returns: the question, whose answer ``read(_:)`` reads.
     static func question(prefix: String) -> Batch {
         // With this path every unqualified name is the server's own.
         Batch([Statement("BEGIN READ ONLY"), Statement("SET LOCAL search_path = pg_catalog"), statement(prefix), Register.commit])

@@ -48,6 +48,7 @@ struct RegisterComparison {
     ///   - start: rows above it are compared,
     ///   - horizon: up to this one.
     /// - Returns: what contradicts, and how many 'W' rows were looked at.
+    /// - Throws: `refusedBySafetyRule` where too much contradicts to look at each; `nodeUnreachable` and kin.
     func compare(after start: TransactionID, upTo horizon: TransactionID) async throws -> (findings: [Finding], rows: Int) {
         let names = cluster.namesByNumber
         var suspects: Set<TransactionID> = []

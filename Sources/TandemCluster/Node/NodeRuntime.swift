@@ -45,7 +45,7 @@ package final class NodeRuntime: Sendable {
     package func finishing(_ segments: [[Statement]]) -> FinishingMessage {
         var before: [Statement] = [], after: [Statement] = []
         if state.withLock({ $0.waitsForStandby }) {
-            before += [Statement("SELECT \(Self.durable)"), Statement("SET client_min_messages = 'notice'"), Statement("SET statement_timeout = 0")]
+            before += [Statement("SELECT \(Self.durable(isLocal: false))"), Statement("SET client_min_messages = 'notice'"), Statement("SET statement_timeout = 0")]
             after.append(Statement("RESET statement_timeout"))
         }
         if let quotedRole {
@@ -61,14 +61,19 @@ package final class NodeRuntime: Sendable {
     package var highestTimeline: UInt32 { state.withLock { $0.highestTimeline } }
 
     /// Commits wait for their flush, and for standbys; a level that the server sets higher than `on` stays.
-    private static let durable = """
-        pg_catalog.set_config('synchronous_commit',
-            CASE pg_catalog.current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false)
+    ///
+    /// - Parameter isLocal: whether it holds for the transaction only.
+    /// - Returns: one value of a SELECT.
+    package static func durable(isLocal: Bool) -> String {
         """
+        pg_catalog.set_config('synchronous_commit',
+            CASE pg_catalog.current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, \(isLocal))
+        """
+    }
 
     /// What a session starts with, beyond its start-up options.
     private var setUp: Statement {
-        Statement("SELECT \(Self.durable), \(presence.expression)", isPrepared: false)
+        Statement("SELECT \(Self.durable(isLocal: false)), \(presence.expression)", isPrepared: false)
     }
 
     /// What gives a session its first state back after user SQL that may have changed it. DISCARD ALL stands alone: it cannot run in a block.

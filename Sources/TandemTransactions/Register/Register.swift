@@ -37,8 +37,7 @@ package enum Register {
 
     private static func durable(isLocal: Bool) -> String {
         """
-        pg_catalog.set_config('synchronous_commit',
-            CASE pg_catalog.current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, \(isLocal)),
+        \(NodeRuntime.durable(isLocal: isLocal)),
         CASE WHEN pg_catalog.current_setting('client_min_messages') IN ('notice', 'warning') THEN NULL
              ELSE pg_catalog.set_config('client_min_messages', 'notice', \(isLocal)) END
         """
@@ -73,8 +72,7 @@ package enum Register {
                 """
                 SELECT pg_catalog.set_config('lock_timeout', '500', true), pg_catalog.set_config('statement_timeout', '0', true),
                        pg_catalog.set_config('client_min_messages', 'warning', true),
-                       pg_catalog.set_config('synchronous_commit',
-                           CASE pg_catalog.current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)
+                       \(NodeRuntime.durable(isLocal: true))
                 """),
             Statement(
                 "SELECT tandem.tombstone($1::pg_catalog.uuid, $2)", parameters: ParameterBuffer(texts: [transaction.description, coordinator])),

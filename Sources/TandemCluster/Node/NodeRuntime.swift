@@ -45,7 +45,9 @@ package final class NodeRuntime: Sendable {
     package func finishing(_ segments: [[Statement]]) -> FinishingMessage {
         var before: [Statement] = [], after: [Statement] = []
         if state.withLock({ $0.waitsForStandby }) {
-            before += [Statement("SELECT \(Self.durable(isLocal: false))"), Statement("SET client_min_messages = 'notice'"), Statement("SET statement_timeout = 0")]
+            before += [
+                Statement("SELECT \(Self.durable(isLocal: false))"), Statement("SET client_min_messages = 'notice'"), Statement("SET statement_timeout = 0"),
+            ]
             after.append(Statement("RESET statement_timeout"))
         }
         if let quotedRole {

@@ -127,8 +127,9 @@ package struct DriverBench: Sendable {
                 let reply = try await connection.run(Batch([statement], isBounded: true), deadline: .now + Self.patience).only
                 if let error = reply.error { throw error }
                 guard let result = reply.results.last else { continue }
+                let reader = result.reader
                 for row in 0..<result.rowCount {
-                    let v = try result.decodeRow(row, as: Int64.self, Int32.self, Double.self, Bool.self, String.self, String.self, Int64.self, Int32.self)
+                    let v = try reader.decodeRow(row, as: Int64.self, Int32.self, Double.self, Bool.self, String.self, String.self, Int64.self, Int32.self)
                     sum.add(v.0, v.1, v.2, v.3, v.4, v.5, v.6, v.7)
                 }
             }

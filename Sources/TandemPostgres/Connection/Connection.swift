@@ -297,13 +297,16 @@ package final class Connection: @unchecked Sendable {
     private func process() {
         while case .running(let operation) = state {
             if let copy = operation.copy { return process(copy, of: operation) }
+            var next: OpaquePointer?
             if let stream = operation.stream {
-                if stream.isFull { return pauseReading() }
                 // libpq wants the row mode to be chosen anew for each statement, before its first result.
-                if case .execute? = operation.currentStep, !operation.isRowModeSet { operation.isRowModeSet = PQsetSingleRowMode(connection) == 1 }
+                if !operation.isRowModeSet, case .execute? = operation.currentStep { operation.isRowModeSet = PQsetSingleRowMode(connection) == 1 }
+                guard readRows(to: stream, &next) else { return }
+            } else {
+                guard PQisBusy(connection) == 0 else { return }
+                next = PQgetResult(connection)
             }
-            guard PQisBusy(connection) == 0 else { return }
-            guard let result = PQgetResult(connection) else {
+            guard let result = next else {
                 guard PQstatus(connection) == CONNECTION_OK, operation.cursor < operation.steps.count else { return }
                 // A synchronisation point ends with its own result only. Where the commit fails there (a deferred constraint), its error comes first.
                 switch operation.currentStep {
@@ -315,6 +318,22 @@ package final class Connection: @unchecked Sendable {
             }
             take(result, for: operation)
         }
+    }
+
+    /// Reads the rows that have arrived, and the first result after them that is no row; false where it has not come yet, or its turn has not.
+    private func readRows(to stream: RowStream, _ next: inout OpaquePointer?) -> Bool {
+        while !stream.isFull {
+            guard PQisBusy(connection) == 0 else {
+                stream.hand()
+                return false
+            }
+            next = PQgetResult(connection)
+            guard let row = next, PQresultStatus(row) == PGRES_SINGLE_TUPLE else { return true }
+            stream.push(row)
+            PQclear(row)
+        }
+        pauseReading()
+        return false
     }
 
     private func take(_ result: OpaquePointer, for operation: Operation) {
@@ -331,8 +350,6 @@ package final class Connection: @unchecked Sendable {
                 PQclear(result)
             case .deallocate, .synchronise, .synchroniseRemovals, nil: PQclear(result)
             }
-        case PGRES_SINGLE_TUPLE:
-            operation.stream?.push(ResultSet(adopting: result))
         case PGRES_PIPELINE_SYNC:
             PQclear(result)
             if case .synchroniseRemovals = operation.currentStep {

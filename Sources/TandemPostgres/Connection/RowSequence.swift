@@ -31,28 +31,43 @@ public struct RowSequence: AsyncSequence, Sendable {
     /// One reader.
     public struct AsyncIterator: AsyncIteratorProtocol {
         fileprivate let sequence: RowSequence
-        private var count = 0
-        /// Rows that have been taken and not handed out, the next one last.
-        private var taken: [ResultSet] = []
+        /// Rows that have been taken, and the next of them that is to be handed out.
+        @usableFromInline var block: RowBlock?
+        @usableFromInline var position = 0
 
         fileprivate init(sequence: RowSequence) { self.sequence = sequence }
 
         /// The next row, or `nil` after the last one.
         ///
+        /// - Parameter actor: Where the reader runs; most rows are there already and are handed out without leaving it.
+        /// - Returns: The row, or `nil`.
         /// - Throws: `statementFailed` and its kin when the statement fails, at whatever row; `CancellationError` when the task is cancelled.
-        public mutating func next() async throws -> ResultRow? {
-            if taken.isEmpty {
-                let reactor = sequence.reactor, rows = sequence.rows
-                do {
-                    let arrived = try await withCheckedThrowingContinuation { reader in reactor.execute { rows.next(reader) } }
-                    taken = arrived.reversed()
-                } catch {
-                    throw sequence.describe(error)
-                }
+        @inlinable
+        public mutating func next(isolation actor: isolated (any Actor)?) async throws -> ResultRow? {
+            if let block, position < block.rowCount {
+                defer { position += 1 }
+                return ResultRow(block, number: position)
             }
-            guard let result = taken.popLast() else { return nil }
-            defer { count += 1 }
-            return ResultRow(result, number: count)
+            return try await first(actor)
+        }
+
+        /// The next row, or `nil` after the last one.
+        ///
+        /// - Returns: The row, or `nil`.
+        /// - Throws: `statementFailed` and its kin when the statement fails, at whatever row; `CancellationError` when the task is cancelled.
+        public mutating func next() async throws -> ResultRow? { try await next(isolation: #isolation) }
+
+        /// The first row of those that arrive next.
+        @usableFromInline
+        mutating func first(_ actor: isolated (any Actor)?) async throws -> ResultRow? {
+            let reactor = sequence.reactor, rows = sequence.rows
+            do {
+                block = try await withCheckedThrowingContinuation(isolation: actor) { reader in reactor.execute { rows.next(reader) } }
+            } catch {
+                throw sequence.describe(error)
+            }
+            position = 1
+            return block.map { ResultRow($0, number: 0) }
         }
     }
 }

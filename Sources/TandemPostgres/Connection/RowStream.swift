@@ -1,12 +1,12 @@
 import DequeModule
 
-/// Rows between the server and one reader, in chunks, with a bound: the connection stops reading from its socket while the bound is
-/// reached, so that a slow reader slows the server down and memory stays flat.
+/// Rows between the server and one reader, with a bound: the connection stops reading from its socket while the bound is reached, so that a
+/// slow reader slows the server down and memory stays flat.
 ///
 /// Confined to the reactor of its connection.
 package final class RowStream: @unchecked Sendable {
-    /// Rows that may wait for the reader.
-    static let bound = 512
+    /// Rows that may wait for the reader, and how many bytes they may have: of both no more than what came with one read is above it.
+    static let bound = 512, boundInBytes = 1 << 20
 
     private enum State {
         case open
@@ -14,57 +14,73 @@ package final class RowStream: @unchecked Sendable {
         case failed(any Error)
     }
 
-    private var rows: Deque<ResultSet> = []
+    private let filling = RowBlockBuilder()
+    private var blocks: Deque<RowBlock> = []
+    private var waitingRows = 0, waitingBytes = 0
     private var state = State.open
-    private var reader: CheckedContinuation<[ResultSet], any Error>?
+    private var reader: CheckedContinuation<RowBlock?, any Error>?
     private var isDraining = false
     /// Called when there is room again.
     var resume: (() -> Void)?
 
-    /// Rows that wait for the reader.
-    var queueLength: Int { rows.count }
-    var isFull: Bool { rows.count >= Self.bound && !isDraining }
+    package init() {}
 
-    func push(_ row: ResultSet) {
+    /// Rows that wait for the reader.
+    var queueLength: Int { waitingRows + filling.rowCount }
+    var isFull: Bool { !isDraining && (queueLength >= Self.bound || waitingBytes + filling.byteCount >= Self.boundInBytes) }
+
+    /// Takes the row of a result, which is the caller's.
+    func push(_ row: OpaquePointer) {
         if isDraining { return }
+        filling.append(row)
+        if filling.isFull { hand() }
+    }
+
+    /// Hands the reader what has arrived: a row is not held back while the server has nothing more.
+    func hand() {
+        guard let block = filling.take() else { return }
         if let reader {
             self.reader = nil
-            reader.resume(returning: [row])
+            reader.resume(returning: block)
         } else {
-            rows.append(row)
+            waitingRows += block.rowCount
+            waitingBytes += block.byteCount
+            blocks.append(block)
         }
     }
 
     func finish(_ error: (any Error)?) {
         guard case .open = state else { return }
+        hand()
         state = error.map { .failed($0) } ?? .ended
         resume = nil
         guard let reader else { return }
         self.reader = nil
-        if let error { reader.resume(throwing: error) } else { reader.resume(returning: []) }
+        if let error { reader.resume(throwing: error) } else { reader.resume(returning: nil) }
     }
 
-    /// The rows that have arrived, at least one; none at the end. One reader at a time, who is woken once for many rows.
-    func next(_ reader: CheckedContinuation<[ResultSet], any Error>) {
-        if !rows.isEmpty {
-            let arrived = Array(rows)
-            rows.removeAll(keepingCapacity: true)
-            resume?()
-            return reader.resume(returning: arrived)
+    /// Rows that have arrived; nil at the end. One reader at a time, who is woken once for many rows.
+    func next(_ reader: CheckedContinuation<RowBlock?, any Error>) {
+        if let block = blocks.popFirst() {
+            let wasFull = isFull
+            waitingRows -= block.rowCount
+            waitingBytes -= block.byteCount
+            if wasFull, !isFull { resume?() }
+            return reader.resume(returning: block)
         }
         switch state {
         case .open: self.reader = reader
-        case .ended: reader.resume(returning: [])
+        case .ended: reader.resume(returning: nil)
         case .failed(let error): reader.resume(throwing: error)
         }
     }
 
-    package init() {}
-
     /// The reader has seen enough: the rest is read from the server and dropped, so that the transaction can go on.
     package func drain() {
         isDraining = true
-        rows.removeAll()
+        blocks.removeAll()
+        filling.drop()
+        (waitingRows, waitingBytes) = (0, 0)
         resume?()
     }
 }

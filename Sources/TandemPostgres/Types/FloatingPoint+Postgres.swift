@@ -11,6 +11,7 @@ extension BinaryFloatingPoint where Self: LosslessStringConvertible {
         if reader.take("NaN"), reader.isAtEnd { return nan }
         if reader.take("Infinity"), reader.isAtEnd { return infinity }
         if reader.take("-Infinity"), reader.isAtEnd { return -infinity }
+        if let value = parseShort(text) { return value }
         // Swift reads more than the server writes: hexadecimal digits, "inf", and what overflows.
         let isDecimal = text.allSatisfy { byte in
             SQLScanner.isDigit(byte) || "+-.eE".utf8.contains(byte)
@@ -19,6 +20,34 @@ extension BinaryFloatingPoint where Self: LosslessStringConvertible {
         return value
     }
 }
+
+extension BinaryFloatingPoint {
+    /// Reads digits with or without a point, as long as they are an integer and a power of ten that the type holds exactly: one division rounds
+    /// correctly. Source: W. D. Clinger, How to Read Floating Point Numbers Accurately, 1990.
+    fileprivate static func parseShort(_ text: UnsafeRawBufferPointer) -> Self? {
+        guard text.count <= 16 else { return nil }
+        let isNegative = text.first == UInt8(ascii: "-")
+        let start = isNegative ? 1 : 0
+        var digits: UInt64 = 0
+        var point = text.count
+        for index in start..<text.count {
+            let digit = text[index] &- UInt8(ascii: "0")
+            if digit < 10 {
+                digits = digits &* 10 &+ UInt64(digit)
+            } else {
+                guard text[index] == UInt8(ascii: "."), point == text.count else { return nil }
+                point = index
+            }
+        }
+        let scale = max(0, text.count - point - 1)
+        let hasDigits = point > start && point != text.count - 1
+        guard hasDigits, digits >> (significandBitCount + 1) == 0, scale <= (significandBitCount > 23 ? 15 : 10) else { return nil }
+        let value = Self(digits) / Self(powersOfTen[scale])
+        return isNegative ? -value : value
+    }
+}
+
+private let powersOfTen: [Double] = [1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15]
 
 extension Double: PostgresEncodable, PostgresDecodable {
     /// Writes the shortest digits that give the same number again, `NaN`, `Infinity` or `-Infinity`.

@@ -1,44 +1,34 @@
-import TandemCore
+public import TandemCore
 
 /// A result of a query, as far as rows are read from it.
+@usableFromInline
 package protocol ResultColumns {
-    /// The names of the columns; a stored property, since it is read for each row.
-    var columnNames: [String] { get }
+    /// Its columns; a stored property, since it is read for each row.
+    var shape: ResultShape { get }
 
     /// How many rows came before the first one of this result, where a result comes in pieces; it counts in errors only.
     var rowsBefore: Int { get }
 
-    /// How many columns there are: asked for every row, so it should not need the names.
-    var columnCount: Int { get }
-
-    /// A column's type.
-    ///
-    /// - Parameter column: Its place, from 0.
-    /// - Returns: The type.
-    func type(of column: Int) -> PostgresType
-
-    /// How a column's values are written.
-    ///
-    /// - Parameter column: Its place, from 0.
-    /// - Returns: The format.
-    func format(of column: Int) -> PostgresFormat
-
-    /// Gives the bytes of one value, which are only there during the call.
+    /// Whether a value is NULL.
     ///
     /// - Parameters:
     ///   - row: The row, from 0.
     ///   - column: The column, from 0.
-    ///   - body: Takes the bytes, or nil for NULL.
-    /// - Returns: What the body returns.
-    /// - Throws: What the body throws.
-    func withCell<R>(row: Int, column: Int, _ body: (RawSpan?) throws -> R) rethrows -> R
+    /// - Returns: Whether it is.
+    func isNull(row: Int, column: Int) -> Bool
+
+    /// Reads one value, or what stands for NULL.
+    ///
+    /// - Parameters:
+    ///   - type: What to read.
+    ///   - row: The row, from 0.
+    ///   - column: The column, from 0.
+    /// - Returns: The value.
+    /// - Throws: What its own decoding throws, which names no place.
+    func value<Value: PostgresDecodable>(_ type: Value.Type, row: Int, column: Int) throws -> Value
 }
 
 extension ResultColumns {
-    /// No rows came before.
-    package var rowsBefore: Int { 0 }
-    package var columnCount: Int { columnNames.count }
-
     /// Reads one value.
     ///
     /// - Parameters:
@@ -48,13 +38,8 @@ extension ResultColumns {
     /// - Returns: The value.
     /// - Throws: `TandemError` with the code `decodingFailed`, which names column and row.
     package func decode<Value: PostgresDecodable>(_ value: Value.Type, row: Int, column: Int) throws -> Value {
-        let type = type(of: column)
-        let format = format(of: column)
         do {
-            return try withCell(row: row, column: column) { bytes in
-                guard let bytes else { return try Value.decodeNull(type: type) }
-                return try Value.decode(bytes, type: type, format: format)
-            }
+            return try self.value(value, row: row, column: column)
         } catch {
             throw decodingFailure(error, row: row, column: column)
         }
@@ -62,26 +47,36 @@ extension ResultColumns {
 
     /// Reads the columns of a row in their order.
     ///
+    /// It is called for every row, mostly where the types are not known to the compiler: each metatype that it handed on would be looked up again.
+    ///
     /// - Parameters:
     ///   - row: The row, from 0.
     ///   - types: What to read, one type for each column.
     /// - Returns: The values.
     /// - Throws: `TandemError` with the code `decodingFailed`, which names column and row, or both counts where they differ.
+    @inlinable
     package func decodeRow<each Column: PostgresDecodable>(_ row: Int, as types: repeat (each Column).Type) throws -> (repeat each Column) {
         var wanted = 0
         for _ in repeat each types { wanted += 1 }
-        guard wanted == columnCount else {
-            throw TandemError(
-                .decodingFailed, "the result has \(columnCount) columns and \(wanted) were to be read",
-                nextStep: "name one type for each column")
-        }
+        guard wanted == shape.names.count else { throw columnCountFailure(wanted) }
         var column = 0
-        return try (repeat decodeNext((each Column).self, row: row, column: &column))
+        do {
+            return try (repeat next(row, &column) as each Column)
+        } catch {
+            throw decodingFailure(error, row: row, column: column - 1)
+        }
     }
 
-    private func decodeNext<Value: PostgresDecodable>(_ value: Value.Type, row: Int, column: inout Int) throws -> Value {
-        defer { column += 1 }
-        return try decode(value, row: row, column: column)
+    @usableFromInline
+    func columnCountFailure(_ wanted: Int) -> TandemError {
+        TandemError(
+            .decodingFailed, "the result has \(shape.names.count) columns and \(wanted) were to be read", nextStep: "name one type for each column")
+    }
+
+    @inlinable @inline(__always)
+    func next<Value: PostgresDecodable>(_ row: Int, _ column: inout Int) throws -> Value {
+        column += 1
+        return try value(Value.self, row: row, column: column - 1)
     }
 
     /// What could not be read, with its place.
@@ -91,6 +86,7 @@ extension ResultColumns {
     ///   - row: The row, from 0.
     ///   - column: The column, from 0.
     /// - Returns: The error to throw.
+    @usableFromInline
     func decodingFailure(_ error: any Error, row: Int, column: Int) -> TandemError {
         // Errors from elsewhere may hold the value, which must not get into a message; they are there as the cause.
         let reason =
@@ -102,7 +98,7 @@ extension ResultColumns {
             }
         return TandemError(
             .decodingFailed,
-            "column \(column + 1) \"\(columnNames[column])\" (\(type(of: column))) of row \(rowsBefore + row + 1): \(reason)", cause: error)
+            "column \(column + 1) \"\(shape.names[column])\" (\(shape.types[column])) of row \(rowsBefore + row + 1): \(reason)", cause: error)
     }
 }
 

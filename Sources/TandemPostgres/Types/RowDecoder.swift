@@ -40,58 +40,51 @@ package struct RowDecoder<Result: ResultColumns> {
 /// Which column a key is.
 private final class ColumnIndex<Result: ResultColumns> {
     let result: Result
-    /// nil for a name that several columns have.
-    private var columns: [String: Int?] = [:]
+    private let columns: [String: Int?]
+    /// Columns that were found by their names in snake case.
+    private var found: [String: Int] = [:]
 
     init(_ result: Result) {
         self.result = result
-        for (column, name) in result.columnNames.enumerated() {
-            columns.updateValue(columns.keys.contains(name) ? nil : column, forKey: name)
-        }
+        columns = result.shape.columnsByName
     }
 
     /// The column of a key; nil where there is none.
     func column(for key: some CodingKey) throws -> Int? {
         let name = key.stringValue
-        if let found = columns[name] {
-            guard let column = found else {
+        if let known = columns[name] {
+            guard let column = known else {
                 throw TandemError(
                     .decodingFailed, "several columns have the name \"\(name)\"", nextStep: "give each its own name with AS")
             }
             return column
         }
+        if let column = found[name] { return column }
         let snake = name.snakeCased
-        guard snake != name, let found = columns[snake] else { return nil }
-        guard let column = found else {
+        guard snake != name, let known = columns[snake] else { return nil }
+        guard let column = known else {
             throw TandemError(.decodingFailed, "several columns have the name \"\(snake)\"", nextStep: "give each its own name with AS")
         }
         // The next row finds it at once.
-        columns[name] = .some(column)
+        found[name] = column
         return column
     }
 
     func onlyColumn() throws -> Int {
-        guard result.columnNames.count == 1 else {
+        guard result.shape.names.count == 1 else {
             throw TandemError(
-                .decodingFailed, "the result has \(result.columnNames.count) columns and 1 was to be read",
+                .decodingFailed, "the result has \(result.shape.names.count) columns and 1 was to be read",
                 nextStep: "read a struct with a property for each column")
         }
         return 0
     }
 
-    func isNull(row: Int, column: Int) -> Bool {
-        result.withCell(row: row, column: column) { bytes in
-            switch bytes {
-            case .none: true
-            case .some: false
-            }
-        }
-    }
+    func isNull(row: Int, column: Int) -> Bool { result.isNull(row: row, column: column) }
 
     /// Reads a value in whichever way its type and the column's type have in common.
     func decode<Value: Decodable>(_ type: Value.Type, row: Int, column: Int, codingPath: [any CodingKey]) throws -> Value {
         // A JSON column holds whatever was encoded, also what would otherwise be a type of the server; String is its text.
-        if result.type(of: column).isJSON, type != String.self, !isNull(row: row, column: column) {
+        if result.shape.types[column].isJSON, type != String.self, !isNull(row: row, column: column) {
             return try result.decode(PostgresJSON<Value>.self, row: row, column: column).value
         }
         if let known = type as? any PostgresDecodable.Type, let value = try decode(known, row: row, column: column) as? Value {
@@ -134,7 +127,7 @@ private struct RowContainer<Result: ResultColumns, Key: CodingKey>: KeyedDecodin
     let columns: ColumnIndex<Result>
     let row: Int
     var codingPath: [any CodingKey] { [] }
-    var allKeys: [Key] { columns.result.columnNames.compactMap { Key(stringValue: $0) } }
+    var allKeys: [Key] { columns.result.shape.names.compactMap { Key(stringValue: $0) } }
 
     func contains(_ key: Key) -> Bool {
         // A name of several columns is there; reading it says what is wrong.
@@ -179,7 +172,7 @@ private struct RowContainer<Result: ResultColumns, Key: CodingKey>: KeyedDecodin
     /// The way of the types that are most of all properties, without a look at their conformances.
     private func value<Value: PostgresDecodable & Decodable>(_ type: Value.Type, _ key: Key) throws -> Value {
         let column = try column(for: key)
-        if columns.result.type(of: column).isJSON { return try columns.decode(type, row: row, column: column, codingPath: [key]) }
+        if columns.result.shape.types[column].isJSON { return try columns.decode(type, row: row, column: column, codingPath: [key]) }
         return try columns.result.decode(type, row: row, column: column)
     }
 
@@ -238,13 +231,13 @@ private struct SingleValue<Result: ResultColumns>: SingleValueDecodingContainer 
 
     /// Integers that the server does not have, from those that it has.
     private func integer<Value: FixedWidthInteger & Decodable>(_ type: Value.Type) throws -> Value {
-        if columns.result.type(of: column).isJSON {
+        if columns.result.shape.types[column].isJSON {
             return try columns.decode(type, row: row, column: column, codingPath: codingPath)
         }
         let numeric = try columns.result.decode(PostgresNumeric.self, row: row, column: column)
         guard let value = Value(exactly: numeric) else {
             throw columns.result.decodingFailure(
-                PostgresDecodingError(type, columns.result.type(of: column), .outOfRange), row: row, column: column)
+                PostgresDecodingError(type, columns.result.shape.types[column], .outOfRange), row: row, column: column)
         }
         return value
     }
@@ -253,7 +246,7 @@ private struct SingleValue<Result: ResultColumns>: SingleValueDecodingContainer 
 extension ResultColumns {
     fileprivate func nestedContainerFailure(row: Int, column: Int) -> TandemError {
         let reason = PostgresDecodingError.Reason.refused("only a json or jsonb column holds a value with parts")
-        return decodingFailure(PostgresDecodingError((any Decodable).self, type(of: column), reason), row: row, column: column)
+        return decodingFailure(PostgresDecodingError((any Decodable).self, shape.types[column], reason), row: row, column: column)
     }
 }
 

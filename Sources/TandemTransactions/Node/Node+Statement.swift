@@ -1,6 +1,6 @@
 import TandemCluster
 import TandemCore
-import TandemPostgres
+public import TandemPostgres
 
 /// A statement that is a transaction of its own.
 extension Node {
@@ -11,6 +11,7 @@ extension Node {
     ///
     /// - Returns: its result.
     @concurrent
+    @usableFromInline
     func run(_ sql: SQL, _ timeout: Duration) async throws -> ResultSet? {
         let node = try cluster.node(name)
         let statement = try Statement(sql)

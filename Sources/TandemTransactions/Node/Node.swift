@@ -54,6 +54,7 @@ public struct Node: Sendable {
     /// - Returns: the rows, in order.
     /// - Throws: `decodingFailed` with column, type and row; `tooManyRows`; what ``execute(_:rows:timeout:)`` throws. A lost answer is `inDoubt` here,
     ///   too, since a query may call functions that write: a read that is safe to repeat runs in a transaction with `isReadOnly`.
+    @inlinable
     public func query<each C: PostgresDecodable>(
         _ sql: SQL, as types: repeat (each C).Type, timeout: Duration = Node.patience
     ) async throws -> [(repeat each C)] {

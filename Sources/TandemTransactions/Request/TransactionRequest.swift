@@ -56,8 +56,8 @@ public struct OperationResult: Sendable {
     init(_ node: NodeName, _ result: ResultSet) {
         self.node = node
         rows = result.affectedRows
-        let names = result.columnNames
-        columns = names.indices.map { (names[$0], result.type(of: $0)) }
-        values = (0..<result.rowCount).map { row in names.indices.map { result.text(row, $0) } }
+        let shape = result.shape
+        columns = Array(zip(shape.names, shape.types))
+        values = (0..<result.rowCount).map { row in shape.names.indices.map { result.text(row, $0) } }
     }
 }

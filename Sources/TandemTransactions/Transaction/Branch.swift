@@ -46,9 +46,13 @@ public struct Branch: Sendable {
     ///   - types: the type of each column.
     /// - Returns: the rows, in order.
     /// - Throws: `decodingFailed` with column, type and row, and what ``execute(_:rows:)`` throws.
+    @inlinable
     public func query<each C: PostgresDecodable>(_ sql: SQL, as types: repeat (each C).Type) async throws -> [(repeat each C)] {
-        try await session.run([try Statement(sql)]).last?.rows(of: node, as: repeat each types) ?? []
+        try await result(of: sql)?.rows(of: node, as: repeat each types) ?? []
     }
+
+    @usableFromInline
+    func result(of sql: SQL) async throws -> ResultSet? { try await session.run([try Statement(sql)]).last }
 
     /// Runs a query and returns its rows as values of a `Decodable` type, by column name.
     ///
@@ -58,7 +62,7 @@ public struct Branch: Sendable {
     /// - Returns: the rows, in order.
     /// - Throws: `decodingFailed` with column, type and row, and what ``execute(_:rows:)`` throws.
     public func query<T: Decodable>(_ sql: SQL, decoding type: T.Type) async throws -> [T] {
-        try await session.run([try Statement(sql)]).last?.rows(of: node, decoding: type) ?? []
+        try await result(of: sql)?.rows(of: node, decoding: type) ?? []
     }
 
     /// Runs a query and hands its rows to `body` as they arrive, for results that are too many to hold.

@@ -1,23 +1,31 @@
-import TandemCore
-import TandemPostgres
+public import TandemCore
+public import TandemPostgres
 
 extension ResultSet {
     /// All rows as tuples; an error names the node, the column, the type and the row.
-    func rows<each C: PostgresDecodable>(of node: NodeName, as types: repeat (each C).Type) throws -> [(repeat each C)] {
+    @inlinable
+    package func rows<each C: PostgresDecodable>(of node: NodeName, as types: repeat (each C).Type) throws -> [(repeat each C)] {
         do {
-            return try (0..<rowCount).map { try decodeRow($0, as: repeat each types) }
-        } catch let error as TandemError {
-            throw error.with(node: node)
+            let reader = reader, count = rowCount
+            var rows: [(repeat each C)] = []
+            rows.reserveCapacity(count)
+            for row in 0..<count { rows.append(try reader.decodeRow(row, as: repeat each types)) }
+            return rows
+        } catch {
+            throw Self.located(error, node)
         }
     }
 
     /// All rows as values of a `Decodable` type.
     func rows<T: Decodable>(of node: NodeName, decoding type: T.Type) throws -> [T] {
         do {
-            let decoder = RowDecoder(self)
+            let decoder = RowDecoder(reader)
             return try (0..<rowCount).map { try decoder.decode(type, row: $0) }
-        } catch let error as TandemError {
-            throw error.with(node: node)
+        } catch {
+            throw Self.located(error, node)
         }
     }
+
+    @usableFromInline
+    static func located(_ error: any Error, _ node: NodeName) -> any Error { (error as? TandemError)?.with(node: node) ?? error }
 }

@@ -17,7 +17,7 @@ struct ConnectionTests {
             #expect(reply.error == nil)
             #expect(reply.results.map(\.tag) == ["CREATE TABLE", "INSERT 0 2", "SELECT 2", "UPDATE 2", "DELETE 2"])
             #expect(reply.results.map(\.affectedRows) == [0, 2, 2, 2, 2])
-            #expect(reply.results[2].columnNames == ["id", "name"])
+            #expect(reply.results[2].shape.names == ["id", "name"])
             #expect(reply.results[2].text(0, 1) == "a" && reply.results[2].text(1, 1) == nil)
             #expect(reply.status == .idle)
         }

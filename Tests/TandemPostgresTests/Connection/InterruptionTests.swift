@@ -146,6 +146,43 @@ struct InterruptionTests {
         }
     }
 
+    @Test("rows of a stream hold NULLs, nothing, much and no columns, and are read by names")
+    func valuesOfAStream() async throws {
+        struct Row: Decodable, Equatable { var number: Int, longText: String?, empty: String }
+        try await withSession { session in
+            let connection = session.connection
+            func rows(_ text: String) -> RowSequence {
+                let stream = RowStream()
+                connection.reactor.execute { connection.stream(Batch([Statement(text)]), into: stream, deadline: nil) { _ in } }
+                return RowSequence(stream, on: connection.reactor) { $0 }
+            }
+            // Longer and longer, so that the rows of one block do not fit where the first ones did.
+            let text = "SELECT i AS number, CASE WHEN i % 3 > 0 THEN repeat('é', i * i) END AS long_text, '' AS empty FROM generate_series(0, 600) i"
+            var count = 0
+            for try await row in rows(text) {
+                let expected = Row(number: count, longText: count % 3 > 0 ? String(repeating: "é", count: count * count) : nil, empty: "")
+                let byName: Row = try row.decode(Row.self)
+                let byPlace: (Int, String?, String) = try row.decode(as: Int.self, String?.self, String.self)
+                #expect(byName == expected && byPlace == (expected.number, expected.longText, expected.empty))
+                count += 1
+            }
+            #expect(count == 601)
+            var empty = 0
+            for try await row in rows("SELECT FROM generate_series(1, 1000)") {
+                try row.decode()
+                empty += 1
+            }
+            #expect(empty == 1000)
+            // The number of the row counts from the first one, whatever block it is in.
+            let error = await #expect(throws: TandemError.self) {
+                for try await row in rows("SELECT CASE WHEN i < 2000 THEN i END FROM generate_series(1, 3000) i") {
+                    let _: Int = try row.decode(as: Int.self)
+                }
+            }
+            #expect(error?.message.contains("of row 2000:") == true)
+        }
+    }
+
     @Test("a stream whose reader has seen enough leaves the connection usable")
     func drainedStream() async throws {
         try await withSession { session async throws in

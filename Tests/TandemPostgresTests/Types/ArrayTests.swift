@@ -105,31 +105,4 @@ struct ArrayTests {
         #expect(try roundTrip(PostgresJSON(address), .json).value == address)
         #expect(encoded(PostgresJSON(Double.nan)) == nil)
     }
-
-    @Test("10,000 random arrays of texts come back the same")
-    func property() throws {
-        var random = Seeded(3)
-        let alphabet: [Character] = ["a", "\"", "\\", ",", "{", "}", " ", "N", "U", "L", "\n", "é", "😀", "'", "[", "=", ";", "\u{301}"]
-        for _ in 0..<10_000 {
-            let elements = (0..<Int.random(in: 0...6, using: &random)).map { _ -> String? in
-                guard Int.random(in: 0..<5, using: &random) > 0 else { return nil }
-                return String((0..<Int.random(in: 0...8, using: &random)).compactMap { _ in alphabet.randomElement(using: &random) })
-            }
-            #expect(try roundTrip(elements, .textArray) == elements)
-        }
-    }
-
-    @Test("10,000 random arrays with dimensions and bounds come back the same")
-    func dimensionsProperty() throws {
-        var random = Seeded(4)
-        for _ in 0..<10_000 {
-            let dimensions = (0..<Int.random(in: 1...6, using: &random)).map { _ in
-                PostgresArrayDimension(lowerBound: .random(in: -3...3, using: &random), count: .random(in: 1...2, using: &random))
-            }
-            let count = dimensions.reduce(1) { $0 * $1.count }
-            let elements = (0..<count).map { _ in Bool.random(using: &random) ? Int64.random(in: .min ... .max, using: &random) : nil }
-            let array = try #require(PostgresArray(elements, dimensions: dimensions))
-            #expect(try roundTrip(array, .int8Array) == array)
-        }
-    }
 }

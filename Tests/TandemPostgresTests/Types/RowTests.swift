@@ -5,17 +5,20 @@ import Testing
 
 /// A result in memory, in text form.
 private struct Rows: ResultColumns {
-    var columnNames: [String]
-    var types: [PostgresType]
+    let shape: ResultShape
     var rows: [[String?]]
     var rowsBefore = 0
 
-    func type(of column: Int) -> PostgresType { types[column] }
-    func format(of column: Int) -> PostgresFormat { .text }
-    func withCell<R>(row: Int, column: Int, _ body: (RawSpan?) throws -> R) rethrows -> R {
-        guard let text = rows[row][column] else { return try body(nil) }
+    init(columnNames: [String], types: [PostgresType], rows: [[String?]], rowsBefore: Int = 0) {
+        shape = ResultShape(names: columnNames, types: types, formats: types.map { _ in .text })
+        (self.rows, self.rowsBefore) = (rows, rowsBefore)
+    }
+
+    func isNull(row: Int, column: Int) -> Bool { rows[row][column] == nil }
+    func value<Value: PostgresDecodable>(_ type: Value.Type, row: Int, column: Int) throws -> Value {
+        guard let text = rows[row][column] else { return try Value.decodeNull(type: shape.types[column]) }
         let bytes = Array(text.utf8)
-        return try body(bytes.span.bytes)
+        return try Value.decode(bytes.span.bytes, type: shape.types[column], format: .text)
     }
 }
 

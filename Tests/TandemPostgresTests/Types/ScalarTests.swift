@@ -75,6 +75,26 @@ struct ScalarTests {
         for text in ["", "inf", "nan", "0x1p3", "1e999", "1 "] { #expect(reason(Double.self, text, .float8) == .malformed) }
     }
 
+    @Test("short decimals are read as exactly as Swift reads them")
+    func shortDecimals() throws {
+        var random = Seeded(7)
+        for _ in 0..<10_000 {
+            let digits = RandomValues.int8(&random)
+            let scale = Int.random(in: 0...16, using: &random)
+            var text = "\(digits.magnitude)"
+            if scale > 0 {
+                text = String(repeating: "0", count: max(0, scale + 1 - text.count)) + text
+                text.insert(".", at: text.index(text.endIndex, offsetBy: -scale))
+            }
+            if digits < 0 { text = "-" + text }
+            #expect(try decode(text, .float8, as: Double.self).bitPattern == Double(text)?.bitPattern)
+            #expect(try decode(text, .float4, as: Float.self).bitPattern == Float(text)?.bitPattern)
+        }
+        for text in ["", "-", ".", "-.", "1..2", "1.2.3", "--1", "1-", "1 ", "0x1", "1_0"] {
+            #expect(reason(Double.self, text, .float8) == .malformed, "\(text)")
+        }
+    }
+
     @Test("text is read from every type in text form, and only from text-like types in binary")
     func strings() throws {
         #expect(try decode("happy", PostgresType(rawValue: 16_399), as: String.self) == "happy")

@@ -128,27 +128,14 @@ struct TimeTests {
         }
     }
 
-    @Test("10,000 random values of each come back the same")
+    @Test("10,000 random intervals come back from their description, and instants from a Date")
     func property() throws {
         var random = Seeded(2)
         for _ in 0..<10_000 {
-            let date = PostgresDate(days: .random(in: -2_451_545...2_145_031_948, using: &random))
-            #expect(try roundTrip(date, .date) == date)
-            let near = PostgresDate(days: .random(in: -900_000...900_000, using: &random))
-            #expect(try roundTrip(near, .date) == near)
-            let microseconds = Int64.random(in: -211_813_488_000_000_000...9_223_371_331_199_999_999, using: &random)
-            #expect(try roundTrip(PostgresTimestamp(microseconds: microseconds), .timestamp).microseconds == microseconds)
-            #expect(try roundTrip(PostgresTimestampTZ(microseconds: microseconds), .timestamptz).microseconds == microseconds)
-            let interval = PostgresInterval(
-                months: .random(in: .min ... .max, using: &random), days: .random(in: .min ... .max, using: &random),
-                microseconds: .random(in: .min ... .max, using: &random))
-            #expect(try roundTrip(interval, .interval) == interval)
+            let interval = RandomValues.interval(&random)
             #expect(PostgresInterval(interval.description) == interval)
-            // 1740 to 2260, where a Date has microseconds.
-            let instant = PostgresTimestampTZ(microseconds: .random(in: -8_200_000_000_000_000...8_200_000_000_000_000, using: &random))
-            let foundation = try #require(instant.date)
-            #expect(PostgresTimestampTZ(foundation) == instant)
-            #expect(try roundTrip(foundation, .timestamptz) == foundation)
+            let instant = try RandomValues.instant(&random)
+            #expect(PostgresTimestampTZ(instant)?.date == instant)
         }
     }
 }

@@ -45,7 +45,7 @@ struct Config: AsyncParsableCommand {
                                         ("name", .string(node.name.rawValue)), ("host", .string(address.host)),
                                         ("port", .string(address.port)),
                                         ("database", .string(address.database)), ("user", .string(address.user)),
-                                        ("role", .string(orNull: node.role)),
+                                        ("role", .string(orNull: node.role)), ("pooler", .string(node.pooler.rawValue)),
                                         ("maximum", .number(node.pool.maximum)), ("commitPointStrength", .number(node.commitPointStrength)),
                                     ])
                                 })

@@ -10,7 +10,7 @@ struct ClusterReader {
     let environment: [String: String]
 
     private static let times = ["lockTimeout", "statementTimeout", "idleInTransactionTimeout", "connectTimeout"]
-    private static let shared = times + ["pool", "role", "commitPointStrength"]
+    private static let shared = times + ["pool", "pooler", "role", "commitPointStrength"]
     private static let own = ["conninfo", "password", "passwordEnv", "passwordFile"]
 
     func read() throws -> ClusterConfiguration {
@@ -62,6 +62,7 @@ struct ClusterReader {
         if let value = section["connectTimeout"] { node.connectTimeout = try value.duration() }
         if let value = section["role"] { node.role = try value.text("the name of a role") }
         if let value = section["commitPointStrength"] { node.commitPointStrength = try value.integer(in: -1_000_000...1_000_000) }
+        if let value = section["pooler"] { node.pooler = try value.choice(Pooler.allCases.map { ($0.rawValue, $0) }) }
         guard let pool = section["pool"] else { return }
         let bounds = try pool.section(["minimum", "maximum", "idleTime"])
         let maximum = try bounds["maximum"]?.integer(in: 1...100_000) ?? node.pool.maximum

@@ -6,8 +6,8 @@ import TandemCore
 /// They lie below the range from which the system takes the local ports of outgoing connections. A port out of that range could be taken by
 /// some client while its server is down; worse, a client that keeps dialling it would one day get it as its own local port and be connected
 /// with itself.
-enum FreePort {
-    static func find(except taken: Set<Int> = []) throws -> Int {
+package enum FreePort {
+    package static func find(except taken: Set<Int> = []) throws -> Int {
         let range = candidates()
         for _ in 0..<1000 {
             let port = Int.random(in: range)

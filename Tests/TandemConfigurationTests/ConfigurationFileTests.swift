@@ -51,6 +51,7 @@ struct ConfigurationFileTests {
                 commitPointStrength: -3
               a:
                 conninfo: postgresql://app@two:5433/y?sslmode=disable
+                pooler: transaction
             """)
         #expect(configuration.name == "bank")
         #expect(configuration.retention == .seconds(48 * 3600))
@@ -69,6 +70,7 @@ struct ConfigurationFileTests {
         #expect(a.address.host == "two" && a.address.port == "5433" && a.address.database == "y" && a.address.user == "app")
         #expect(a.role == "owner" && a.lockTimeout == .seconds(4) && a.pool.maximum == 8)
         #expect(a.password == nil)
+        #expect(a.pooler == .transaction && b.pooler == .none)
     }
 
     @Test("what is not said keeps the library's defaults")

@@ -16,6 +16,8 @@ public struct NodeConfiguration: Sendable {
     public var commitPointStrength = 0
     /// A NOLOGIN role that owns prepared transactions (`SET ROLE`), where several users share a cluster.
     public var role: String?
+    /// What stands between this program and the node. With a pooler in transaction mode `role` cannot be used.
+    public var pooler = Pooler.none
     /// How long a statement waits for a lock.
     public var lockTimeout: Duration = .seconds(10)
     /// How long a statement runs.

@@ -18,6 +18,8 @@ package final class NodeRuntime: Sendable {
     let connector: Connector
     /// The role that owns prepared transactions, ready to stand in a statement; `nil` where the session's own does.
     package let quotedRole: String?
+    /// What its transactions begin with, where sessions belong to a pooler.
+    private let pooled: PooledSettings?
     private let state = Locked(State())
 
     /// A role's name that cannot be quoted is refused: prepared transactions would belong to another role than the one that was asked for.
@@ -26,7 +28,20 @@ package final class NodeRuntime: Sendable {
         self.configuration = configuration
         self.cluster = cluster
         quotedRole = try configuration.role.map { try quoteIdentifier($0) }
-        connector = Connector(configuration.connectionParameters, node: configuration.name)
+        let parameters = configuration.connectionParameters
+        switch configuration.pooler {
+        case .none:
+            pooled = nil
+            connector = Connector(parameters, node: configuration.name)
+        case .transaction:
+            guard configuration.role == nil else {
+                throw TandemError(
+                    .configurationInvalid, "a role for prepared transactions cannot be used behind a pooler in transaction mode", node: configuration.name,
+                    nextStep: "COMMIT PREPARED would need SET ROLE for the session: connect as that role, or to the server itself")
+            }
+            pooled = try PooledSettings(parameters.settings, node: configuration.name)
+            connector = Connector(parameters.behindPooler, node: configuration.name)
+        }
     }
 
     package var name: NodeName { configuration.name }
@@ -37,6 +52,15 @@ package final class NodeRuntime: Sendable {
     /// Notes that the node has synchronous standbys, which a reload may have given it since its connections were opened.
     package func noteStandby() { state.withLock { $0.waitsForStandby = true } }
 
+    /// Whether its sessions belong to a pooler in transaction mode.
+    package var isPooled: Bool { pooled != nil }
+
+    /// What a transaction in a session of a pooler begins with, after BEGIN; nil where sessions are our own.
+    ///
+    /// - Parameter application: The application's name, which marks the transaction.
+    /// - Returns: The statement.
+    package func settings(_ application: String) -> Statement? { pooled?.statement(application) }
+
     /// Segments that finish prepared branches, with what must hold around them.
     ///
     /// They are said as the role that owns prepared transactions: what it prepared, only it may finish. And where the node waits for a standby, COMMIT
@@ -44,6 +68,8 @@ package final class NodeRuntime: Sendable {
     /// say if it did not (A2), whatever a function of an earlier owner's left in the session.
     package func finishing(_ segments: [[Statement]]) -> FinishingMessage {
         var before: [Statement] = [], after: [Statement] = []
+        // Each segment of a message may run in another session of the pooler; what those are like was checked.
+        if isPooled { return FinishingMessage(segments, before: [], after: []) }
         if state.withLock({ $0.waitsForStandby }) {
             before += [
                 Statement("SELECT \(Self.durable(isLocal: false))"), Statement("SET client_min_messages = 'notice'"), Statement("SET statement_timeout = 0"),
@@ -79,15 +105,19 @@ package final class NodeRuntime: Sendable {
     }
 
     /// What gives a session its first state back after user SQL that may have changed it. DISCARD ALL stands alone: it cannot run in a block.
-    var reset: Batch { Batch(segments: [[Statement("DISCARD ALL", isPrepared: false)], [setUp]]) }
+    ///
+    /// Nothing where the session belongs to a pooler: what would change it is refused there.
+    var reset: Batch? { isPooled ? nil : Batch(segments: [[Statement("DISCARD ALL", isPrepared: false)], [setUp]]) }
 
     /// Checks a new connection: the session's settings, then the node's identity (R3).
     func prepare(_ connection: Connection, _ done: @escaping (Result<Void, TandemError>) -> Void) {
-        let batch = Batch(segments: [[setUp], [NodeIdentity.statement]])
+        let batch = Batch(segments: [[isPooled ? PooledSettings.question : setUp], [NodeIdentity.statement]])
         connection.submit(batch, deadline: .now + configuration.connectTimeout) { [self] outcome in
             switch outcome {
             case .failure(let failure): done(.failure(TandemError(failure, node: name)))
-            case .success(let reply): done(adopt(reply, connection))
+            case .success(let reply):
+                if let defect = pooled?.defect(reply.segments[0]) { return done(.failure(defect)) }
+                done(adopt(reply, connection))
             }
         }
     }
@@ -117,7 +147,8 @@ package final class NodeRuntime: Sendable {
         if let mismatch = identity.mismatch(with: name, of: cluster, highestTimeline: highest) { return .failure(mismatch) }
         state.withLock { $0.identity = identity }
         connection.attachment = identity
-        if let start = identity.backendStart, let control = state.withLock({ $0.control }) {
+        // Behind a pooler libpq knows the number of no process of the server; the pooler itself takes a request to cancel.
+        if !isPooled, let start = identity.backendStart, let control = state.withLock({ $0.control }) {
             let cancellation = SessionCancellation(backend: connection.backend, start: start, control: control)
             connection.stopper = { cancellation.run(otherwise: $0) }
         }

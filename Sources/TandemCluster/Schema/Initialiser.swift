@@ -124,6 +124,11 @@ public struct Initialiser: Sendable {
     }
 
     private func connect(_ node: NodeConfiguration, _ reactor: Reactor) async throws -> Database {
+        guard node.pooler == .none else {
+            throw TandemError(
+                .configurationInvalid, "the schema is not made through a pooler in transaction mode", node: node.name,
+                nextStep: "run this command with a configuration whose conninfo leads to the server itself, without `pooler`")
+        }
         let connection = try await withCheckedThrowingContinuation { continuation in
             Connector(node.connectionParameters, node: node.name).connect(on: reactor, logger: configuration.logger) { continuation.resume(with: $0) }
         }

@@ -26,6 +26,8 @@ package final class Connection: @unchecked Sendable {
     private var state = State.idle
     private var waiting: Deque<Operation> = []
     private var statements = StatementCache()
+    /// Whether statements are prepared under names.
+    private let keepsStatements: Bool
     /// Prepared statements that nobody will use again and that the server still has.
     private var abandoned: [String] = []
     private var armedUntil: ContinuousClock.Instant?
@@ -47,8 +49,9 @@ package final class Connection: @unchecked Sendable {
     package var attachment: (any Sendable)?
 
     /// Adopts a connection that has been established. Confined.
-    init(adopting connection: OpaquePointer, reactor: Reactor, logger: Logger) {
+    init(adopting connection: OpaquePointer, reactor: Reactor, logger: Logger, keepsStatements: Bool) {
         self.connection = connection
+        self.keepsStatements = keepsStatements
         self.reactor = reactor
         self.logger = logger
         fd = PQsocket(connection)
@@ -221,8 +224,9 @@ package final class Connection: @unchecked Sendable {
 
     /// `fresh` is what this segment prepares, `earlier` what earlier segments of this message prepare: they may fail first, so nothing can rest on them.
     private func send(_ statement: Statement, of operation: Operation, fresh: inout [StatementText: String], earlier: Set<StatementText>) -> Bool {
-        if let plan = statement.plan, let known = statements.name(for: plan) ?? fresh[plan] { return execute(statement, as: known, of: operation) }
-        guard let plan = statement.plan, !earlier.contains(plan) else {
+        let plan = keepsStatements ? statement.plan : nil
+        if let plan, let known = statements.name(for: plan) ?? fresh[plan] { return execute(statement, as: known, of: operation) }
+        guard let plan, !earlier.contains(plan) else {
             operation.steps.append(.execute(text: nil))
             let format: Int32 = statement.resultFormat == .text ? 0 : 1
             // Given to C as it stands: the implicit conversion of an argument copies it to the heap.

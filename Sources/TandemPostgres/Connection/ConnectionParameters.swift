@@ -13,6 +13,8 @@ package struct ConnectionParameters: Sendable {
     package var applicationName: String
     /// How long one attempt to connect may take.
     package var connectTimeout: Duration
+    /// Whether statements may be prepared under names: a session that is lent for one transaction does not have them in the next one.
+    package var keepsStatements = true
 
     package init(
         conninfo: String, password: String? = nil, settings: [(name: String, value: String)] = ConnectionParameters.pinned,
@@ -41,13 +43,21 @@ package struct ConnectionParameters: Sendable {
         ("client_connection_check_interval", "2000"),
     ]
 
+    /// The same for a pooler in transaction mode, which takes no start-up options and keeps nothing in a session.
+    package var behindPooler: ConnectionParameters {
+        var parameters = self
+        parameters.settings = []
+        parameters.keepsStatements = false
+        return parameters
+    }
+
     /// The keywords and values for `PQconnectStartParams`: the caller's conninfo first, so that what follows it wins.
     func keywords() -> [(String, String)] {
         var words: [(String, String)] = [("dbname", conninfo)]
         words += TransportSecurity(of: conninfo).words.map { ($0.keyword, $0.value) }
         if let password { words.append(("password", password)) }
         let options = settings.map { "-c \($0.name)=\(Self.escaped($0.value))" }.joined(separator: " ")
-        words.append(("options", ([Self.options(in: conninfo)].compactMap { $0 } + [options]).joined(separator: " ")))
+        if !settings.isEmpty { words.append(("options", ([Self.options(in: conninfo)].compactMap { $0 } + [options]).joined(separator: " "))) }
         words.append(("application_name", applicationName))
         words.append(("client_encoding", "UTF8"))
         words.append(("fallback_application_name", "tandem"))

@@ -27,7 +27,10 @@ package final class Connector: Sendable {
         queue.addOperation { [self] in
             let outcome = attempt()
             reactor.execute {
-                box.call(outcome.map { Connection(adopting: $0.pointer, reactor: reactor, logger: logger) })
+                box.call(
+                    outcome.map {
+                        Connection(adopting: $0.pointer, reactor: reactor, logger: logger, keepsStatements: self.parameters.keepsStatements)
+                    })
             }
         }
     }
@@ -91,6 +94,11 @@ package final class Connector: Sendable {
             return TandemError(
                 .poolExhausted, message, isRetrySafe: true, node: node, sqlState: .tooManyConnections,
                 nextStep: "lower the pools' maximum, or raise max_connections of the server")
+        }
+        if text.contains("unsupported startup parameter") {
+            return TandemError(
+                .configurationInvalid, message, node: node,
+                nextStep: "a pooler answers: set `pooler: transaction` for the node if it pools transactions, or connect to the server itself")
         }
         if text.contains("database \"") && text.contains("does not exist") {
             return TandemError(

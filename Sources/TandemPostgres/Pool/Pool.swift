@@ -24,8 +24,8 @@ package final class Pool: @unchecked Sendable {
     private let options: PoolOptions
     private let connector: Connector
     private let prepare: Preparation
-    /// What gives a used session its first state back.
-    private let reset: Batch
+    /// What gives a used session its first state back; nothing where sessions belong to somebody else.
+    private let reset: Batch?
     private let logger: Logger
 
     private var idle: [Connection] = []
@@ -38,7 +38,7 @@ package final class Pool: @unchecked Sendable {
     private var isClosed = false
 
     package init(
-        node: NodeName, reactor: Reactor, options: PoolOptions, connector: Connector, reset: Batch, logger: Logger, prepare: @escaping Preparation
+        node: NodeName, reactor: Reactor, options: PoolOptions, connector: Connector, reset: Batch?, logger: Logger, prepare: @escaping Preparation
     ) {
         self.node = node
         self.reactor = reactor
@@ -149,6 +149,10 @@ package final class Pool: @unchecked Sendable {
     package func release(_ connection: Connection) {
         guard !connection.isClosed else { return }
         guard !isClosed, !connection.isSpent, connection.transactionStatus == .idle || !connection.isIdle else { return connection.close() }
+        guard let reset else {
+            connection.markClean()
+            return hand(connection)
+        }
         if connection.isDirty {
             connection.submit(reset, deadline: .now + Self.patience) { [weak self, weak connection] reply in
                 guard let connection else { return }

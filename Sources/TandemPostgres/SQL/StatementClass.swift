@@ -36,6 +36,16 @@ package enum StatementClass: Sendable, Hashable {
         return false
     }
 
+    /// Whether some words follow each other somewhere, be it in a string.
+    static func hasWords(_ bytes: UnsafeBufferPointer<UInt8>, _ first: StaticString, _ others: StaticString...) -> Bool {
+        bytes.indices.contains { index in
+            guard bytes.hasWord(first, startingAt: index) else { return false }
+            var scanner = SQLScanner(bytes)
+            scanner.position = index + first.utf8CodeUnitCount
+            return others.allSatisfy { scanner.nextWord()?.isKeyword($0) == true }
+        }
+    }
+
     /// `SELECT ... INTO TEMP name` leaves a table in the session.
     private static func makesTemporaryTable(_ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
         for index in bytes.indices where bytes[index] | 0x20 == UInt8(ascii: "i") && bytes.hasWord("into", startingAt: index) {
@@ -60,6 +70,28 @@ package func leadingKeyword(of text: String) -> String? {
         guard let word = scanner.word() else { return nil }
         if let control = TransactionControl(word, &scanner) { return control.rawValue }
         return String(decoding: word.map { $0.asciiLowercased }, as: UTF8.self).uppercased()
+    }
+}
+
+/// Whether a statement's words say that it changes its session for longer than its transaction: SET, LISTEN, CREATE TEMP and their like.
+///
+/// What a function does (`set_config`, `pg_advisory_lock`) no word tells.
+///
+/// - Parameter text: The statement.
+/// - Returns: What it does, in upper case; nil where no word says so.
+package func sessionChange(of text: String) -> String? {
+    var text = text
+    return text.withUTF8 { bytes -> String? in
+        var scanner = SQLScanner(bytes)
+        scanner.skipToStatement()
+        guard let word = scanner.word() else { return nil }
+        let name = String(decoding: word.map { $0.asciiLowercased }, as: UTF8.self).uppercased()
+        if word.isAny(of: "reset", "listen", "unlisten", "load", "discard", "prepare", "deallocate") { return name }
+        if word.isAny(of: "set") { return scanner.nextWord()?.isAny(of: "local", "constraints") == true ? nil : name }
+        guard word.isAny(of: "create"), let next = scanner.nextWord() else { return nil }
+        let kind = next.isAny(of: "local", "global") ? scanner.nextWord() ?? next : next
+        guard kind.isAny(of: "temp", "temporary") else { return nil }
+        return StatementClass.hasWords(bytes, "on", "commit", "drop") ? nil : "CREATE TEMPORARY"
     }
 }
 

@@ -166,7 +166,9 @@ struct Commit {
             let session = seats[index].session
             guard let identity = session.identity, let before = runtime.permits.mustRead(identity) else { continue }
             let reply = try? await cluster.runControl(session.name, Batch([Presence.slots]), within: min(.seconds(1), max(.milliseconds(1), deadline - .now)))
-            guard let slots = reply.flatMap({ PreparedSlots($0.only) }) else { continue }
+            guard var slots = reply.flatMap({ PreparedSlots($0.only) }) else { continue }
+            // Behind a pooler this process has no session that could show it to the others.
+            if session.node.isPooled { slots.coordinators += 1 }
             if slots.hasStandby { session.node.noteStandby() }
             runtime.permits.note(slots, of: identity, before: before, reserve: cluster.configuration.preparedReserve)
         }

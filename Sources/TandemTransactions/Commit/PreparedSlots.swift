@@ -7,7 +7,7 @@ struct PreparedSlots: Sendable, Equatable {
     /// How many are taken, by whomever: branches of this process, of other coordinators, of other programs, and those that nobody looks after.
     let taken: Int
     /// How many coordinators are at work on the server, this one included.
-    let coordinators: Int
+    var coordinators: Int
     /// Whether it has synchronous standbys.
     var hasStandby = false
 

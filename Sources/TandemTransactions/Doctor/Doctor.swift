@@ -49,7 +49,7 @@ struct Doctor {
             connection = try await control.lease(deadline: .now + Self.patience)
         } catch {
             let error = error as? TandemError
-            return [finding("reachable", .problem, error.map { "\($0.code): \($0.message)" } ?? "cancelled", sql: nil)]
+            return [finding("reachable", .problem, error.map(Self.reason) ?? "cancelled", sql: nil)]
         }
         defer { pool.reactor.execute { pool.release(connection) } }
         let before = Date().timeIntervalSince1970
@@ -63,6 +63,10 @@ struct Doctor {
         }
         let trial = facts.canTryToPrepare ? await tryToPrepare(connection) : nil
         return [finding("identity", .ok, identity)] + judge(facts, backend: connection.backend, trial: trial, before: before, after: after)
+    }
+
+    private static func reason(_ error: TandemError) -> String {
+        "\(error.code): \(error.message)" + (error.nextStep.isEmpty ? "" : "; \(error.nextStep)")
     }
 
     /// What the facts say.
@@ -139,6 +143,7 @@ struct Doctor {
     }
 
     private func timeouts(_ facts: NodeFacts) -> DoctorReport.Finding {
+        if configuration.pooler == .transaction { return finding("timeouts", .ok, "set with each transaction") }
         let all = [
             ("lock_timeout", facts.lockTimeout), ("statement_timeout", facts.statementTimeout), ("idle_in_transaction_session_timeout", facts.idleTimeout),
         ]
@@ -178,8 +183,16 @@ struct Doctor {
     }
 
     private func pooler(_ facts: NodeFacts, _ backend: Int32) -> DoctorReport.Finding {
-        if facts.backend == backend { return finding("pooler", .ok, "none") }
-        return finding("pooler", .problem, "a pooler stands between: Tandem needs sessions of its own; connect to the server itself")
+        switch (configuration.pooler, facts.backend == backend) {
+        case (.none, true): finding("pooler", .ok, "none")
+        case (.none, false):
+            finding(
+                "pooler", .problem,
+                "a pooler stands between, and the configuration does not say so: set `pooler: transaction` for the node, or connect to the server itself")
+        case (.transaction, false): finding("pooler", .ok, "one in transaction mode, as the configuration says")
+        case (.transaction, true):
+            finding("pooler", .notice, "none was found, though the configuration says so: without it transactions take fewer messages and cancelling is safer")
+        }
     }
 
     private func ownPrepared(_ facts: NodeFacts) -> DoctorReport.Finding {

@@ -15,6 +15,7 @@ extension Node {
     func run(_ sql: SQL, _ timeout: Duration) async throws -> ResultSet? {
         let node = try cluster.node(name)
         let statement = try Statement(sql)
+        try node.refuseSessionChange(in: statement.text)
         if let control = TransactionControl(of: statement.text) {
             throw TandemError(
                 .statementRefused, "\(control.rawValue) would leave a transaction behind on a connection that others use", node: name,
@@ -44,8 +45,7 @@ extension Node {
             throw error.with(effect: TandemError.Effect.none)
         }
         session.noteTraces(of: [statement], on: connection)
-        // An earlier owner's function may have left the session otherwise.
-        var batch = Batch(segments: [[Register.durableSession], [statement]])
+        var batch = Batch(segments: message(of: statement, session.node))
         batch.isBounded = true
         let flight = Connection.launch([(connection, batch)], on: reactor, deadline: deadline)
         let answer = await withTaskCancellationHandler {
@@ -58,6 +58,14 @@ extension Node {
             }
         }
         return try judge(answer, session.transaction, statement)
+    }
+
+    /// What is sent: the statement, and before it what makes its commit durable.
+    private func message(of statement: Statement, _ node: NodeRuntime) -> [[Statement]] {
+        // An earlier owner's function may have left the session otherwise.
+        guard let settings = node.settings("tandem") else { return [[Register.durableSession], [statement]] }
+        // In a session of a pooler they hold for the transaction, which is the segment. What cannot run in one (VACUUM) goes as it is.
+        return StatementClass(of: statement.text) == .dataOnly ? [[settings, statement]] : [[statement]]
     }
 
     private func judge(_ answer: Result<BatchReply, ConnectionFailure>, _ id: TransactionID, _ statement: Statement) throws -> ResultSet? {

@@ -25,7 +25,7 @@ extension Cluster {
         }
         for operation in request.operations {
             _ = try node(operation.node)
-            try RequestRun.check(operation)
+            try RequestRun.check(operation, self)
         }
         let deadline = ContinuousClock.now + request.options.timeout
         var attempt = 1

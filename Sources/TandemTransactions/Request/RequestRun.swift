@@ -41,8 +41,9 @@ final class RequestRun: Sendable {
     }
 
     /// Refuses what only Tandem may say, before anything is sent.
-    static func check(_ operation: TransactionRequest.Operation) throws {
+    static func check(_ operation: TransactionRequest.Operation, _ cluster: Cluster) throws {
         if let defect = operation.sql.defect { throw defect.with(node: operation.node) }
+        try cluster.nodes[operation.node]?.refuseSessionChange(in: operation.sql.text)
         guard let control = TransactionControl(of: operation.sql.text) else { return }
         throw TandemError(
             .statementRefused, "\(control.rawValue) would change the transaction that the statement is part of", node: operation.node,

@@ -64,6 +64,9 @@ final class BranchSession: Sendable {
     /// A branch that is one message, and holds nothing but statements that begin with a word of data, needs no mark: the extended protocol takes one
     /// statement a text, its first word is what it is, and inside a block no function or procedure may end the transaction (2D000). See ADR 0012.
     func opening(isMarked: Bool) -> [Statement] {
+        if let settings = node.settings(Register.mark(transaction)) {
+            return [Register.begin(options.isolation, isReadOnly: options.isReadOnly), settings]
+        }
         // READ COMMITTED READ WRITE is what every session of ours starts with; saying so again would cost the server a setting.
         let isDefault = options.isolation == .readCommitted && !options.isReadOnly
         let begin = isDefault ? Register.begin : Register.begin(options.isolation, isReadOnly: options.isReadOnly)
@@ -83,6 +86,7 @@ final class BranchSession: Sendable {
 
     /// Refuses what only Tandem may say, and notes what leaves traces in the session.
     func check(_ statement: Statement) throws {
+        try node.refuseSessionChange(in: statement.text)
         guard let control = TransactionControl(of: statement.text) else { return }
         throw TandemError(
             .statementRefused, "\(control.rawValue) would change the transaction that the branch is part of", effect: .none, node: name,
@@ -207,7 +211,7 @@ final class BranchSession: Sendable {
             let deferred = state.deferred, isFirst = !state.hasBegun
             state.deferred = []
             state.hasBegun = true
-            if isFirst { state.isMarked = !state.isDeferredPlain }
+            if isFirst { state.isMarked = !state.isDeferredPlain || node.isPooled }
             return ((deferred, isFirst, state.isMarked), state.isDeferredPlain)
         }
         if !isPlain { connection.reactor.execute { connection.markDirty() } }

@@ -13,7 +13,9 @@ enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
 
 /// Options that every command takes.
 struct GlobalOptions: ParsableArguments {
-    @Option(name: .shortAndLong, help: ArgumentHelp("The configuration; else $TANDEM_CONFIG, else ./tandem.yaml.", valueName: "file"))
+    @Option(
+        name: .shortAndLong, help: ArgumentHelp("The configuration; else $TANDEM_CONFIG, else ./tandem.yaml.", valueName: "file"),
+        completion: .file(extensions: ["yaml", "yml", "json"]))
     var config: String?
 
     @Option(help: "How results are printed: table or json.")

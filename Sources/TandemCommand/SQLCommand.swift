@@ -17,7 +17,7 @@ struct SQLCommand: AsyncParsableCommand, Reporting {
 
     @OptionGroup var global: GlobalOptions
 
-    @Argument(help: "The file; `-` is standard input. Statements end with a semicolon.")
+    @Argument(help: "The file; `-` is standard input. Statements end with a semicolon.", completion: .file())
     var file: String
 
     @Flag(help: "On every node of the configuration.")

@@ -24,7 +24,7 @@ extension Tx {
 
         @OptionGroup var global: GlobalOptions
 
-        @Argument(help: "The file; `-` is standard input.")
+        @Argument(help: "The file; `-` is standard input.", completion: .file())
         var file: String
 
         @Flag(help: "The file holds one transaction a line, as JSON.")

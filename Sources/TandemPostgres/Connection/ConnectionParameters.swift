@@ -52,8 +52,12 @@ package struct ConnectionParameters: Sendable {
     }
 
     /// The keywords and values for `PQconnectStartParams`: the caller's conninfo first, so that what follows it wins.
-    func keywords() -> [(String, String)] {
+    ///
+    /// - Parameter hosts: Where its hosts are.
+    /// - Returns: The words, in order.
+    func keywords(_ hosts: HostAddresses) -> [(String, String)] {
         var words: [(String, String)] = [("dbname", conninfo)]
+        words += hosts.words.map { ($0.keyword, $0.value) }
         words += TransportSecurity(of: conninfo).words.map { ($0.keyword, $0.value) }
         if let password { words.append(("password", password)) }
         let options = settings.map { "-c \($0.name)=\(Self.escaped($0.value))" }.joined(separator: " ")

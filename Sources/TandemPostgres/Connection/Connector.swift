@@ -12,10 +12,14 @@ package final class Connector: Sendable {
     private let parameters: ConnectionParameters
     private let node: NodeName?
     private let queue = OperationQueue()
+    private let resolver: HostResolver
 
-    package init(_ parameters: ConnectionParameters, node: NodeName? = nil) {
+    package convenience init(_ parameters: ConnectionParameters, node: NodeName? = nil) { self.init(parameters, node: node, resolver: .system) }
+
+    init(_ parameters: ConnectionParameters, node: NodeName? = nil, resolver: HostResolver) {
         self.parameters = parameters
         self.node = node
+        self.resolver = resolver
         queue.maxConcurrentOperationCount = Self.width
     }
 
@@ -45,12 +49,21 @@ package final class Connector: Sendable {
     }
 
     private func attempt() -> Result<Established, TandemError> {
-        let words = parameters.keywords()
+        let deadline = ContinuousClock.now + parameters.connectTimeout
+        let hosts: HostAddresses
+        do {
+            let given = ConnectionWords(of: parameters.conninfo, environment: ProcessInfo.processInfo.environment) {
+                try? String(contentsOfFile: $0, encoding: .utf8)
+            }
+            hosts = try HostAddresses(given, resolver: resolver, within: parameters.connectTimeout)
+        } catch {
+            return .failure(unreachable(error.reason))
+        }
+        let words = parameters.keywords(hosts)
         let keywords = CStrings(words.map(\.0)), values = CStrings(words.map(\.1))
         guard let connection = PQconnectStartParams(keywords.pointers, values.pointers, 1) else {
             return .failure(TandemError(.nodeUnreachable, "libpq has no memory for a connection", isRetrySafe: true, node: node))
         }
-        let deadline = ContinuousClock.now + parameters.connectTimeout
         var step = PGRES_POLLING_WRITING
         while PQstatus(connection) != CONNECTION_BAD {
             if step == PGRES_POLLING_OK { return .success(Established(pointer: connection)) }

@@ -1,11 +1,11 @@
 # What people do here. Each target sets up what is missing first; see scripts/bootstrap.
 
 SWIFT ?= swift
-SCRIPTS := scripts/bootstrap
+SCRIPTS := scripts/bootstrap scripts/docs
 SWIFT_PLACES := $(wildcard Sources Tests Examples Package.swift)
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test test-18 lint format bench release clean
+.PHONY: help bootstrap demo docs test test-18 lint format bench release clean
 
 help: ## shows this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,9 @@ test-18: bootstrap ## runs the tests of driver, protocol and recovery on Postgre
 	$(SWIFT) build --build-tests
 	TANDEM_TEST_PG_BIN="$$(scripts/bootstrap --postgres-18)" $(SWIFT) test --disable-xctest --skip-build \
 		--filter 'TandemPostgresTests|TandemClusterTests|TandemTransactionsTests|TandemCrashTests'
+
+docs: bootstrap ## builds the library's documentation and guides into .build/docs; a warning is an error
+	SWIFT="$(SWIFT)" scripts/docs
 
 lint: ## checks format, documentation and scripts
 	$(SWIFT) format lint --strict --parallel --recursive $(SWIFT_PLACES)

@@ -75,6 +75,8 @@ let package = Package(
             swiftSettings: house),
         .executableTarget(
             name: "TandemDemo", dependencies: ["Tandem", "TandemConfiguration", "TandemLocal"], path: "Examples/Demo", swiftSettings: house),
+        // The code of the guides in docs/Tandem.docc, so that it compiles.
+        .target(name: "TandemGuides", dependencies: ["Tandem"], path: "Examples/Guides", swiftSettings: house),
         // tests
         tests(of: "TandemCore"),
         tests(of: "TandemFailpoints"),

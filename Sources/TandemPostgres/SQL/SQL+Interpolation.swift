@@ -25,9 +25,9 @@ extension SQL {
 
         /// Binds a value; nil is NULL.
         ///
-        /// - Parameter value: The value.
-        public mutating func appendInterpolation<Value: PostgresEncodable>(_ value: Value) {
-            encoder.append(value)
+        /// - Parameter value: The value. An optional, since the compiler warns of optionals where the parameter is none.
+        public mutating func appendInterpolation<Value: PostgresEncodable>(_ value: Value?) {
+            if let value { encoder.append(value) } else { encoder.append(value) }
             appendPlaceholder()
         }
 

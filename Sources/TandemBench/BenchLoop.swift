@@ -22,7 +22,7 @@ struct BenchLoop: Sendable {
         }
     }
 
-    private static let update = "UPDATE tandem_bench_account SET balance = balance + $1 WHERE id = $2"
+    static let update = "UPDATE tandem_bench_account SET balance = balance + $1 WHERE id = $2"
 
     func run(clients: Int, seconds: Double) async throws -> Measurement {
         let cpu = Measurement.cpuTime()

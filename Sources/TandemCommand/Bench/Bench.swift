@@ -14,7 +14,7 @@ struct Bench: AsyncParsableCommand {
             Without -c it starts three local nodes of its own, with fsync on, and removes them. Machines drift: quote ratios of one run.
             Exit code 3 means that something was lost, and that no figure counts.
             """,
-        subcommands: [Commit.self, Driver.self, Recovery.self])
+        subcommands: [Commit.self, Driver.self, Lines.self, Recovery.self])
 
     /// `tandem bench commit`
     struct Commit: AsyncParsableCommand, Reporting {
@@ -133,6 +133,44 @@ struct Bench: AsyncParsableCommand {
                     BenchOutput.text(line.ratio.minimum, 2), BenchOutput.text(line.ratio.maximum, 2))
             }
             try Output.write(table)
+        }
+    }
+
+    /// `tandem bench lines`
+    struct Lines: AsyncParsableCommand, Reporting {
+        static let configuration = CommandConfiguration(abstract: "Results a second of `tandem tx run --jsonl`, beside the transactions of `bench commit`.")
+
+        @OptionGroup var global: GlobalOptions
+
+        @Option(help: "Transactions that run at a time.")
+        var clients = 32
+
+        @Option(help: "Seconds a side and round, about.")
+        var seconds = 5
+
+        func validate() throws {
+            guard (1...1000).contains(clients) else { throw ValidationError("--clients takes a number from 1 to 1000.") }
+            guard (2...3600).contains(seconds) else { throw ValidationError("--seconds takes a number from 2 to 3600.") }
+        }
+
+        mutating func run() async throws {
+            let clients = clients, seconds = seconds
+            let program = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+            let result = try await BenchNodes.with(global, count: 3) { configuration, _ in
+                try await LinesBench(configuration, clients: clients, seconds: seconds, program: program) { Talk.say($0) }.run()
+            }
+            if global.format == .json {
+                try Output.write(text: BenchOutput.json(result))
+            } else {
+                try Output.write(
+                    text: """
+                        \(BenchOutput.text(result.lines_per_second, 0)) results a second, \(BenchOutput.text(result.tandem_per_second, 0)) transactions of the bench: \
+                        \(BenchOutput.text(result.ratio.median, 2)) (\(BenchOutput.text(result.ratio.minimum, 2)) to \
+                        \(BenchOutput.text(result.ratio.maximum, 2))); \(result.not_committed) not committed; money \
+                        \(result.money_is_constant ? "constant" : "NOT CONSTANT"), \(result.prepared_after) prepared afterwards
+                        """)
+            }
+            if !result.isSound { throw Ending(.problemFound) }
         }
     }
 

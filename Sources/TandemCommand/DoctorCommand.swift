@@ -34,15 +34,16 @@ struct DoctorCommand: AsyncParsableCommand, Reporting {
     private func write(_ report: DoctorReport) throws {
         var table = TextTable("NODE", "CHECK", "STATUS", "SEEN")
         for finding in report.findings where all || finding.status != .ok {
-            table.add(finding.node.rawValue, finding.check, finding.status.rawValue, finding.message)
+            table.add(finding.node.rawValue, finding.check, finding.status.rawValue, Self.onOneLine(finding.message))
         }
         if !table.isEmpty { try Output.write(table) }
         let problems = report.findings.count { $0.status == .problem }, notices = report.findings.count { $0.status == .notice }
-        Talk.say("\(report.findings.count) checks: \(problems) problems, \(notices) notices")
+        func counted(_ count: Int, _ what: String) -> String { "\(count) \(what)\(count == 1 ? "" : "s")" }
+        Talk.say("\(counted(report.findings.count, "check")): \(counted(problems, "problem")), \(counted(notices, "notice"))")
         if report.findings.contains(where: { $0.status != .ok && $0.sql != nil }) { Talk.say("tandem doctor --fix-sql prints the SQL that mends them") }
     }
 
-    private static func onOneLine(_ text: String) -> String {
+    static func onOneLine(_ text: String) -> String {
         String(String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? " " : $0 }))
     }
 

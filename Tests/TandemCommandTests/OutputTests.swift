@@ -31,4 +31,9 @@ struct OutputTests {
         #expect(GlobalArguments.moved(["--help"]) == ["--help"])
         #expect(GlobalArguments.moved(["-c"]) == ["-c"])
     }
+
+    @Test("a name with a line break stays on the comment's line of the SQL that mends, and in its row of a table")
+    func oneLine() {
+        #expect(DoctorCommand.onOneLine("gid a\nDROP TABLE b;\r--\u{85}x") == "gid a DROP TABLE b; -- x")
+    }
 }

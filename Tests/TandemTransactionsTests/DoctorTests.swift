@@ -51,6 +51,26 @@ struct DoctorTests {
         }
     }
 
+    @Test("a trial that was left prepared is rolled back over another connection, and named by the next doctor with the SQL that ends it")
+    func leftTrial() async throws {
+        try await withCluster(1) { test in
+            let gid = Doctor.trialPrefix + "1", node = try test.cluster.node("n1")
+            let doctor = Doctor(cluster: test.cluster, configuration: test.configuration.nodes[0])
+            for _ in 1...2 {
+                try await sql(try test.conninfo("n1"), "BEGIN", "SELECT pg_current_xact_id()", "PREPARE TRANSACTION '\(gid)'")
+                #expect(try await test.prepared() == [gid])
+                await doctor.remove(gid, node)
+                #expect(try await test.prepared() == [])
+            }
+            // There is none: nothing happens.
+            await doctor.remove(gid, node)
+            let json = try JSONSerialization.data(withJSONObject: Self.sound.merging(["foreign": ["gid": gid, "age": 61.0]]) { $1 })
+            let facts = try JSONDecoder().decode(NodeFacts.self, from: json)
+            let found = finding(doctor.judge(facts, backend: 7, trial: nil, before: 999.9, after: 1000.1), "foreign")
+            #expect(found?.status == .notice && found?.sql == "ROLLBACK PREPARED '\(gid)';")
+        }
+    }
+
     private static var sound: [String: Any] {
         [
             "role": "app", "version": 150_018, "maximumPrepared": 100, "prepared": 1, "coordinators": 2, "backend": 7, "isEncrypted": true, "isSocket": false,

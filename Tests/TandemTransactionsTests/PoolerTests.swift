@@ -172,12 +172,20 @@ struct PoolerTests {
         }
     }
 
+    @Test("a pooler that changes the application's name is refused: others could not see whose sessions they are")
+    func nameless() async throws {
+        try await withPooledCluster(1, settings: ["application_name_add_host = 1"]) { _, cluster, _ in
+            let error = await refusal { try await cluster["n1"].execute("SELECT 1") }
+            #expect(error?.code == .configurationInvalid && error?.nextStep.contains("application_name") == true)
+        }
+    }
+
     @Test("sessions that cannot make a commit durable, and a role for prepared transactions, are refused")
     func refused() async throws {
         try await withPooledCluster(1) { test, cluster, _ in
             try await test.value("n1", "ALTER ROLE tandem IN DATABASE \(test.database) SET synchronous_commit = off")
             let error = await refusal { try await cluster["n1"].execute("SELECT 1") }
-            #expect(error?.code == .configurationInvalid && error?.message.contains("synchronous_commit = off") == true)
+            #expect(error?.code == .configurationInvalid && error?.message.contains("synchronous_commit = 'off'") == true)
             #expect(await refusal { try test.another { ($0.nodes[0].pooler, $0.nodes[0].role) = (.transaction, "owner") } }?.code == .configurationInvalid)
         }
     }

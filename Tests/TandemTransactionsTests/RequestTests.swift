@@ -229,6 +229,19 @@ struct RequestTests {
         }
     }
 
+    @Test("a second submission names the nodes on which the first one is not finished yet")
+    func duplicateOfPending() async throws {
+        try await withCluster { test in
+            let id = TransactionID.fresh()
+            try await test.leavePrepared(id)
+            try await test.decide(id)
+            let again = try await test.cluster.run(transfer(10, options { $0.id = id }))
+            #expect(again.isRepeated && again.pending == ["n2"])
+            _ = await test.cluster.recover(grace: .zero)
+            try await test.expectMoved()
+        }
+    }
+
     @Test("ten submissions of one id at once, in two processes as it were, commit once and all say so")
     func duplicatesAtOnce() async throws {
         try await withCluster { test in

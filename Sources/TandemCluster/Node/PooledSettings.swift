@@ -28,12 +28,13 @@ struct PooledSettings: Sendable {
     /// - Returns: The statement.
     func statement(_ application: String) -> Statement { Statement(opening, parameters: ParameterBuffer(texts: [application])) }
 
-    /// Asks a session for what no transaction can set: COMMIT PREPARED and single statements run with it.
+    /// Asks a session for what no transaction can set: COMMIT PREPARED and single statements run with it, and by its name others see that it is ours.
     static let question = Statement(
         """
         SELECT s.name, pg_catalog.current_setting(s.name), pg_catalog.quote_ident(current_user)
         FROM (VALUES ('default_transaction_isolation', '{read committed}'), ('default_transaction_read_only', '{off}'),
                      ('default_transaction_deferrable', '{off}'), ('synchronous_commit', '{on,remote_apply}'), ('standard_conforming_strings', '{on}'),
+                     ('application_name', '{tandem}'),
                      ('client_min_messages', '{debug5,debug4,debug3,debug2,debug1,log,notice,warning}'))
              AS s (name, wanted)
         WHERE pg_catalog.current_setting(s.name) OPERATOR(pg_catalog.<>) ALL (s.wanted::pg_catalog.text[])
@@ -44,8 +45,10 @@ struct PooledSettings: Sendable {
         if let error = reply.error { return TandemError(error, node: node) }
         guard let result = reply.results.last, result.rowCount > 0, let name = result.text(0, 0), let value = result.text(0, 1) else { return nil }
         return TandemError(
-            .configurationInvalid, "the sessions of the pooler have \(name) = \(value), which no transaction can change for COMMIT PREPARED", node: node,
-            nextStep:
-                "ALTER ROLE \(result.text(0, 2) ?? "...") SET \(name) = ..., or let nobody change it in a session of the pooler; then reconnect the pooler")
+            .configurationInvalid, "the sessions of the pooler have \(name) = '\(value)', which Tandem cannot set there for longer than a transaction",
+            node: node,
+            nextStep: name == "application_name"
+                ? "let the pooler pass application_name on as it is (application_name_add_host = 0)"
+                : "ALTER ROLE \(result.text(0, 2) ?? "...") SET \(name) = ..., or let nobody change it in a session of the pooler; then reconnect the pooler")
     }
 }

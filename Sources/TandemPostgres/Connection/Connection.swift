@@ -8,7 +8,8 @@ import TandemCore
 /// Confined to its reactor: batches run one after another in the order in which they were submitted, and never interleave. It is leased
 /// exclusively (see ``Pool``), so the order is that of one owner.
 package final class Connection: @unchecked Sendable {
-    private enum State {
+    /// What it is doing; everything of a connection is confined to its reactor.
+    enum State {
         case idle
         case running(Operation)
         case closed
@@ -19,19 +20,19 @@ package final class Connection: @unchecked Sendable {
     /// The server's process, as `pg_stat_activity` shows it.
     package let backend: Int32
 
-    private let connection: OpaquePointer
+    let connection: OpaquePointer
     private let fd: Int32
     private let cancelHandle: CancelHandle
     private var token: UInt64 = 0
-    private var state = State.idle
-    private var waiting: Deque<Operation> = []
+    private(set) var state = State.idle
+    private(set) var waiting: Deque<Operation> = []
     private var statements = StatementCache()
     /// Whether statements are prepared under names.
     private let keepsStatements: Bool
     /// Prepared statements that nobody will use again and that the server still has.
     private var abandoned: [String] = []
     private var armedUntil: ContinuousClock.Instant?
-    private var isWaitingToWrite = false
+    private(set) var isWaitingToWrite = false
     private var isReadingPaused = false
     private var lastFatal: ServerError?
 
@@ -136,22 +137,6 @@ package final class Connection: @unchecked Sendable {
         operation.stream = stream
         stream.resume = { [weak self] in self?.resumeReading() }
         submit(operation)
-    }
-
-    /// Runs COPY, whose rows go through a ``CopyChannel``. Confined.
-    package func copy(
-        _ statement: Statement, through channel: CopyChannel, deadline: ContinuousClock.Instant?,
-        completion: @escaping (Result<BatchReply, ConnectionFailure>) -> Void
-    ) {
-        let operation = Operation(Batch([statement]), deadline: deadline, caller: .closure(completion))
-        operation.copy = channel
-        submit(operation)
-    }
-
-    /// Ends a COPY that nobody wants to go on: the server is asked to stop, and the connection is closed. Confined.
-    package func interrupt(_ channel: CopyChannel) {
-        if case .running(let operation) = state, operation.copy === channel { return interrupt(operation, .cancelled) }
-        if let operation = waiting.first(where: { $0.copy === channel }) { interrupt(operation, .cancelled) }
     }
 
     /// Ends a stream whose reader wants no more: the server is asked to stop, and the connection is closed. Confined.
@@ -259,7 +244,7 @@ package final class Connection: @unchecked Sendable {
 
     // MARK: The socket
 
-    private func flush() {
+    func flush() {
         let left = PQflush(connection)
         if left < 0 { return lose() }
         let mustWait = left > 0
@@ -298,7 +283,7 @@ package final class Connection: @unchecked Sendable {
 
     /// Reads what has arrived. Results come in the order of the operation's steps: each statement's results end with nothing (`nil`), a
     /// synchronisation point is a result of its own without such an end.
-    private func process() {
+    func process() {
         while case .running(let operation) = state {
             if let copy = operation.copy { return process(copy, of: operation) }
             var next: OpaquePointer?
@@ -340,7 +325,7 @@ package final class Connection: @unchecked Sendable {
         return false
     }
 
-    private func take(_ result: OpaquePointer, for operation: Operation) {
+    func take(_ result: OpaquePointer, for operation: Operation) {
         switch PQresultStatus(result) {
         case PGRES_COMMAND_OK, PGRES_TUPLES_OK, PGRES_EMPTY_QUERY:
             switch operation.currentStep {
@@ -382,7 +367,7 @@ package final class Connection: @unchecked Sendable {
         }
     }
 
-    private func finish(_ operation: Operation) {
+    func finish(_ operation: Operation) {
         state = .idle
         // Rows that came before an error are not all rows: the reader has to know.
         operation.stream?.finish(operation.replies.lazy.compactMap(\.error).first)
@@ -391,79 +376,7 @@ package final class Connection: @unchecked Sendable {
         startNext()
     }
 
-    // MARK: COPY
-
-    /// libpq copies outside of its pipeline mode only.
-    private func startCopy(_ operation: Operation) -> Bool {
-        guard let statement = operation.batch.segments.first?.first, PQexitPipelineMode(connection) == 1 else { return false }
-        operation.steps.append(.execute(text: nil))
-        operation.copy?.resume = { [weak self] in self?.resumeReading() }
-        operation.copy?.send = { [weak self] in self?.send($0, of: operation) }
-        return statement.text.withCString { PQsendQueryParams(connection, $0, 0, nil, nil, nil, nil, 0) == 1 }
-    }
-
-    private func process(_ copy: CopyChannel, of operation: Operation) {
-        while true {
-            switch copy.state {
-            case .starting, .ending:
-                guard PQisBusy(connection) == 0 else { return }
-                guard let result = PQgetResult(connection) else { return finishCopy(operation) }
-                switch PQresultStatus(result) {
-                case PGRES_COPY_OUT:
-                    PQclear(result)
-                    // Rows that nobody asked for are read and dropped; the caller is told at the end.
-                    if !copy.beginReading() { copy.drain() }
-                case PGRES_COPY_IN where copy.direction == .toServer:
-                    PQclear(result)
-                    copy.begin()
-                case PGRES_COPY_IN:
-                    PQclear(result)
-                    guard PQputCopyEnd(connection, "nobody sends rows") == 1 else { return lose() }
-                    copy.state = .ending
-                    flush()
-                default: take(result, for: operation)
-                }
-            case .out:
-                if copy.isFull { return pauseReading() }
-                var row: UnsafeMutablePointer<CChar>?
-                let count = PQgetCopyData(connection, &row, 1)
-                if count > 0 {
-                    copy.append(UnsafeRawBufferPointer(start: row, count: Int(count)))
-                    PQfreemem(row)
-                } else if count == 0 {
-                    return copy.hand()
-                } else {
-                    copy.state = .ending
-                }
-            case .in, .ended: return
-            }
-        }
-    }
-
-    private func send(_ message: CopyMessage, of operation: Operation) {
-        guard case .running(let current) = state, current === operation, let copy = operation.copy else { return }
-        switch message {
-        case .data(let bytes):
-            let isTaken = bytes.withUnsafeBytes { PQputCopyData(connection, $0.baseAddress?.assumingMemoryBound(to: CChar.self), Int32($0.count)) == 1 }
-            guard isTaken else { return lose() }
-            flush()
-            if !isWaitingToWrite { copy.sent() }
-        case .end(let reason):
-            guard PQputCopyEnd(connection, reason) == 1 else { return lose() }
-            copy.state = .ending
-            flush()
-            process()
-        }
-    }
-
-    private func finishCopy(_ operation: Operation) {
-        // What libpq has no more results of may be a connection that broke.
-        guard PQstatus(connection) == CONNECTION_OK, PQenterPipelineMode(connection) == 1 else { return lose() }
-        operation.segment.status = Self.status(connection)
-        operation.replies.append(operation.segment)
-        operation.segment = SegmentReply()
-        finish(operation)
-    }
+    // MARK: What is learnt
 
     /// What an error says about the statements that are kept.
     private func note(_ error: ServerError, in operation: Operation) {
@@ -479,12 +392,12 @@ package final class Connection: @unchecked Sendable {
         }
     }
 
-    private func pauseReading() {
+    func pauseReading() {
         isReadingPaused = true
         watch()
     }
 
-    private func resumeReading() {
+    func resumeReading() {
         guard !isClosed else { return }
         isReadingPaused = false
         watch()
@@ -515,7 +428,7 @@ package final class Connection: @unchecked Sendable {
         }
     }
 
-    private func interrupt(_ operation: Operation, _ kind: ConnectionFailure.Kind) {
+    func interrupt(_ operation: Operation, _ kind: ConnectionFailure.Kind) {
         if takeBack(operation, kind) { return }
         guard case .running(let current) = state, current === operation else { return }
         // A connection that was sent a cancel is closed, not reused: a late one would hit the next owner's statement.
@@ -557,7 +470,7 @@ package final class Connection: @unchecked Sendable {
         return true
     }
 
-    private func lose() {
+    func lose() {
         close(failure(.lost, wasSent: true))
     }
 
@@ -587,7 +500,7 @@ package final class Connection: @unchecked Sendable {
 
     // MARK: What the server says
 
-    private static func status(_ connection: OpaquePointer) -> TransactionStatus {
+    static func status(_ connection: OpaquePointer) -> TransactionStatus {
         switch PQtransactionStatus(connection) {
         case PQTRANS_IDLE: .idle
         case PQTRANS_INTRANS: .inTransaction

@@ -1,6 +1,6 @@
 /// The rows of a statement as they arrive, each once and in order.
 ///
-/// About a thousand rows wait for their reader, at most; the server is slowed down meanwhile, so memory stays flat however many rows there are. It belongs to the
+/// About a thousand rows or a mebibyte wait for their reader, at most; the server is slowed down meanwhile, so memory stays flat however many rows there are. It belongs to the
 /// body that it is handed to, and has one reader.
 ///
 /// ```swift

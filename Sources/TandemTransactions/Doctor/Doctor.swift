@@ -205,6 +205,11 @@ struct Doctor {
     private func foreignPrepared(_ facts: NodeFacts) -> DoctorReport.Finding? {
         guard let foreign = facts.foreign, foreign.age >= Self.preparedAge else { return nil }
         let quoted = (try? quoteLiteral(foreign.gid)) ?? "'...'"
+        if foreign.gid.hasPrefix(Self.trialPrefix) {
+            return finding(
+                "foreign", .notice, "a doctor that was interrupted left \(foreign.gid), an empty transaction on which nothing depends",
+                sql: "ROLLBACK PREPARED \(quoted);")
+        }
         return finding(
             "foreign", .notice, "\(foreign.gid) is prepared for \(Int(foreign.age)) s, and not by this cluster: its owner has to finish it",
             sql: "-- only if its owner says so: ROLLBACK PREPARED \(quoted);")
@@ -242,9 +247,17 @@ struct Doctor {
             guard let error = reply.segments.lazy.compactMap(\.error).first else { return nil }
             // A failed block stays open on the connection.
             _ = try? await connection.run(Batch([Register.rollback]), deadline: .now + Self.patience)
+            await remove(gid, node)
             return TandemError(error, node: name)
         } catch {
+            await remove(gid, node)
             return TandemError(.connectionLost, "no answer", node: name)
         }
+    }
+
+    /// Rolls a trial back that may be prepared or not, over another connection: nothing depends on it. One that stays all the same is found by the next doctor.
+    func remove(_ gid: String, _ node: NodeRuntime) async {
+        let end = node.finishing([[Statement("ROLLBACK PREPARED '\(gid)'", isPrepared: false)]])
+        _ = try? await cluster.runControl(name, Batch(segments: end.segments), within: Self.patience)
     }
 }

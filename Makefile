@@ -5,13 +5,16 @@ SCRIPTS := scripts/bootstrap scripts/docs
 SWIFT_PLACES := $(wildcard Sources Tests Examples Package.swift)
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo docs test test-18 lint format bench release clean
+.PHONY: help bootstrap bootstrap-tests demo docs test test-18 lint format bench release clean
 
 help: ## shows this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 bootstrap: ## installs the missing Debian packages, or says how
 	@scripts/bootstrap
+
+bootstrap-tests:
+	@scripts/bootstrap --tests
 
 demo: release ## moves money between three databases, kills some of it, and counts
 	$(SWIFT) build -c release --product tandem-demo
@@ -20,12 +23,12 @@ demo: release ## moves money between three databases, kills some of it, and coun
 # All tests at once ask much of a small machine: some wait for others' servers until their own time is over.
 export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH ?= 12
 
-test: bootstrap ## builds and runs every test
+test: bootstrap-tests ## builds and runs every test
 	$(SWIFT) build --build-tests
 	$(SWIFT) test --disable-xctest
 
 # The driver, the protocol and recovery; TANDEM_TEST_PG_BIN does the same for whatever else lies on the machine.
-test-18: bootstrap ## runs the tests of driver, protocol and recovery on PostgreSQL 18
+test-18: bootstrap-tests ## runs the tests of driver, protocol and recovery on PostgreSQL 18
 	$(SWIFT) build --build-tests
 	TANDEM_TEST_PG_BIN="$$(scripts/bootstrap --postgres-18)" $(SWIFT) test --disable-xctest --skip-build \
 		--filter 'TandemPostgresTests|TandemClusterTests|TandemTransactionsTests|TandemCrashTests'

@@ -87,7 +87,8 @@ package struct LinesBench: Sendable {
     private func write(_ folder: URL) throws {
         let nodes = configuration.nodes.map { node in
             "  \(node.name):\n    conninfo: \"\(node.conninfo.replacing("\\", with: "\\\\").replacing("\"", with: "\\\""))\"\n"
-                + (node.password == nil ? "" : "    passwordFile: \(node.name).password\n")
+                + (node.password == nil ? "" : "    passwordFile: \(node.name).password\n") + "    pooler: \(node.pooler.rawValue)\n"
+                + (node.role.map { "    role: \($0)\n" } ?? "")
         }
         for node in configuration.nodes {
             guard let password = node.password else { continue }

@@ -151,13 +151,15 @@ public final class Cluster: Sendable {
 
     /// Runs a batch on the node's control connection, which no transaction ever takes.
     package func runControl(_ node: NodeName, _ batch: Batch, within limit: Duration) async throws -> BatchReply {
-        _ = try self.node(node)
+        let runtime = try self.node(node)
         guard let pool = control[node] else { throw TandemError(.unknownNode, "there is no node \(node)", node: node) }
         let deadline = ContinuousClock.now + limit
         let connection = try await pool.lease(deadline: deadline)
         defer { pool.reactor.execute { pool.release(connection) } }
         do {
-            return try await connection.run(batch, deadline: deadline)
+            guard let statement = runtime.serverGuard(on: connection) else { return try await connection.run(batch, deadline: deadline) }
+            let guarded = GuardedBatch(batch, guard: statement)
+            return guarded.answer(try await connection.run(guarded.batch, deadline: deadline))
         } catch let failure as ConnectionFailure {
             throw TandemError(failure, node: node)
         }

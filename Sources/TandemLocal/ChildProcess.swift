@@ -1,15 +1,15 @@
 import Foundation
-import Glibc
+package import Glibc
 import TandemCore
 
 /// A program started with `posix_spawn`: no descriptor of ours but the three standard ones, no signal mask or ignored signal of ours, and an
 /// environment of its own, so that neither a forgotten descriptor nor a `PGPORT` of the caller reaches a server.
-struct ChildProcess: Sendable {
-    let processID: pid_t
+package struct ChildProcess: Sendable {
+    package let processID: pid_t
     let name: String
 
     /// `input` and `output` are descriptors of ours; without them the child reads and writes /dev/null.
-    static func spawn(
+    package static func spawn(
         _ arguments: [String], directory: String = "/", input: Int32? = nil, output: Int32? = nil, inNewSession: Bool = false,
         extraEnvironment: [String] = []
     ) throws -> ChildProcess {
@@ -75,7 +75,7 @@ struct ChildProcess: Sendable {
 
     /// Waits for the end and returns the exit status, 128 plus the signal for a killed program. Ends the program at the deadline, or
     /// when the task is cancelled.
-    func status(within limit: Duration) async throws -> Int32 {
+    package func status(within limit: Duration) async throws -> Int32 {
         do {
             var status: Int32 = 0
             let hasEnded = try await poll(within: limit) {

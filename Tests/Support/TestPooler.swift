@@ -15,9 +15,14 @@ package final class TestPooler: Sendable {
     private let port: Int
     private let folder: URL
     private let program: String
-    private let process = Mutex<Process?>(nil)
+    private let process = Mutex<ChildProcess?>(nil)
 
-    private init(port: Int, folder: URL, program: String) {
+    private let lines: [NodeName: String]
+    private let settings: [String]
+
+    private init(port: Int, folder: URL, program: String, lines: [NodeName: String], settings: [String]) {
+        self.lines = lines
+        self.settings = settings
         self.port = port
         self.folder = folder
         self.program = program
@@ -29,55 +34,70 @@ package final class TestPooler: Sendable {
     /// Starts it with settings beside its own; fails where it is not installed.
     static func start(for test: TestCluster, settings: [String]) async throws -> TestPooler {
         guard let program = programs.first(where: { access($0, X_OK) == 0 }) else {
-            throw TestFailure("PgBouncer is not installed: run scripts/bootstrap")
+            throw TestFailure("PgBouncer is not installed: run scripts/bootstrap --tests")
         }
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("tandem-pooler-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        let pooler = TestPooler(port: try FreePort.find(), folder: folder, program: program)
-        let databases = try test.configuration.nodes.map { node in
+        var lines: [NodeName: String] = [:]
+        for node in test.configuration.nodes {
             let local = try test.local.node(node.name)
             // host:port:database:user:password
             let line = try String(contentsOfFile: local.passfile, encoding: .utf8).split(separator: "\n").first {
                 $0.contains(":tandem:") || $0.contains(":*:")
             }
             let password = line.flatMap { $0.split(separator: ":", omittingEmptySubsequences: false).last } ?? ""
-            return "\(node.name) = host=127.0.0.1 port=\(local.port) dbname=\(test.database) user=tandem password=\(password)"
+            lines[node.name] = "host=127.0.0.1 port=\(local.port) dbname=\(test.database) user=tandem password=\(password)"
         }
-        let text =
-            ["[databases]"] + databases + [
-                "[pgbouncer]", "listen_addr = 127.0.0.1", "listen_port = \(pooler.port)", "unix_socket_dir =", "auth_type = any", "pool_mode = transaction",
-                "default_pool_size = \(sessions)", "max_client_conn = 500",
-            ] + settings
-        try text.joined(separator: "\n").write(to: folder.appendingPathComponent("pgbouncer.ini"), atomically: true, encoding: .utf8)
+        let pooler = TestPooler(port: try FreePort.find(), folder: folder, program: program, lines: lines, settings: settings)
+        try pooler.write(lines)
         // It does not run as root; whoever it runs as reads the file.
         chmod(folder.path, 0o755)
-        chmod(folder.appendingPathComponent("pgbouncer.ini").path, 0o644)
         try await pooler.run()
         return pooler
     }
 
+    private func write(_ lines: [NodeName: String]) throws {
+        let text =
+            ["[databases]"] + lines.map { "\($0) = \($1)" } + [
+                "[pgbouncer]", "listen_addr = 127.0.0.1", "listen_port = \(port)", "unix_socket_dir =", "auth_type = any", "pool_mode = transaction",
+                "default_pool_size = \(Self.sessions)", "max_client_conn = 500",
+            ] + settings
+        let file = folder.appendingPathComponent("pgbouncer.ini")
+        try text.joined(separator: "\n").write(to: file, atomically: true, encoding: .utf8)
+        chmod(file.path, 0o644)
+    }
+
+    /// Leads the clients of one node to another one, as a wrong address or a failover script would; its clients stay connected.
+    ///
+    /// - Parameters:
+    ///   - node: whose clients.
+    ///   - other: where they are led; to where they belong where it is the same node.
+    /// - Throws: what writing its file throws.
+    package func redirect(_ node: NodeName, to other: NodeName) throws {
+        var lines = lines
+        lines[node] = self.lines[other]
+        try write(lines)
+        guard let process = process.withLock({ $0 }) else { return }
+        // runuser hands no signal on.
+        let children = children(of: process.processID)
+        for child in children.isEmpty ? [process.processID] : children { Glibc.kill(child, SIGHUP) }
+    }
+
     /// Starts the process, and waits until it takes connections.
     package func run() async throws {
-        let process = Process()
-        let isRoot = geteuid() == 0
-        process.executableURL = URL(filePath: isRoot ? "/usr/sbin/runuser" : program)
-        process.arguments = (isRoot ? ["-u", "nobody", "--", program] : []) + ["\(folder.path)/pgbouncer.ini"]
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        try process.run()
+        // Foundation's own would leave it signals blocked, and it reads its file again when it is told by one.
+        let process = try ChildProcess.spawn((geteuid() == 0 ? ["/usr/sbin/runuser", "-u", "nobody", "--"] : []) + [program, "\(folder.path)/pgbouncer.ini"])
         self.process.withLock { $0 = process }
-        try await wait(for: "PgBouncer") { [port] in
-            guard process.isRunning else { throw TestFailure("PgBouncer has ended at once") }
-            return canConnect(port)
-        }
+        try await wait(for: "PgBouncer") { [port] in canConnect(port) }
     }
 
     /// Kills the process at once, with every connection.
     package func kill() async throws {
         guard let process = process.withLock({ $0 }) else { return }
         // runuser waits for its child, so the child is told.
-        for child in children(of: process.processIdentifier) + [process.processIdentifier] { Glibc.kill(child, SIGKILL) }
-        try await wait(for: "the end of PgBouncer") { [port] in !process.isRunning && !canConnect(port) }
+        for child in children(of: process.processID) + [process.processID] { Glibc.kill(child, SIGKILL) }
+        _ = try await process.status(within: .seconds(10))
+        try await wait(for: "the end of PgBouncer") { [port] in !canConnect(port) }
         self.process.withLock { $0 = nil }
     }
 

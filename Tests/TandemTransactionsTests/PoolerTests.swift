@@ -66,6 +66,8 @@ struct PoolerTests {
             let changes = [
                 "SET work_mem = '1MB'", "set session work_mem = '1MB'", "RESET ALL", "LISTEN x", "UNLISTEN *", "LOAD 'auto_explain'", "DISCARD ALL",
                 "PREPARE a AS SELECT 1", "DEALLOCATE ALL", "CREATE TEMP TABLE x (a int)", "create local temporary table x (a int)", " /* x */ SET a.b = 'c'",
+                "SELECT 1 AS a INTO TEMP x", "CREATE OR REPLACE TEMP VIEW x AS SELECT 1", "CREATE TABLE pg_temp.x (a int)",
+                "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
             ]
             for text in changes {
                 let sql = SQL(stringLiteral: text)
@@ -96,6 +98,54 @@ struct PoolerTests {
             task.cancel()
             await #expect(throws: CancellationError.self) { try await task.value }
             try await wait(for: "its end") { try await test.value("n1", sleeping) == "0" }
+        }
+    }
+
+    @Test("what no transaction can hold is stopped at the server, too, when its time is over; what can be in one waits for locks no longer than it may")
+    func limits() async throws {
+        try await withPooledCluster(1, { $0.nodes[0].lockTimeout = .milliseconds(200) }) { test, cluster, _ in
+            let node = cluster["n1"]
+            let late = await refusal { try await node.execute("DO $$ BEGIN PERFORM pg_sleep(600); END $$", timeout: .seconds(1)) }
+            #expect(late?.code == .inDoubt)
+            try await wait(for: "its end") {
+                try await test.value("n1", "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()") == "0"
+            }
+            let holder = try await test.session("n1")
+            try await holder.run("BEGIN")
+            try await holder.run("LOCK TABLE account")
+            try await test.value("n1", "GRANT ALL ON account TO tandem")
+            let locked = await refusal { try await node.execute("TRUNCATE account") }
+            #expect(locked?.sqlState == .lockNotAvailable && locked?.effect == .rolledBack)
+            await holder.close()
+        }
+    }
+
+    @Test("a pooler that leads to another server is noticed by every transaction and every question, and nothing is decided there")
+    func redirected() async throws {
+        try await withPooledCluster { test, cluster, pooler in
+            _ = try await test.transfer(on: cluster)
+            let undecided = TransactionID.fresh()
+            try await test.leavePrepared(undecided, account: 2)
+            // The commit point's address leads to the member.
+            try pooler.redirect("n1", to: "n2")
+            let session = try await RawSession.open(pooler.conninfo("n1"))
+            try await wait(for: "the pooler") { try await session.value("SELECT name FROM tandem.node") == "n2" }
+            await session.close()
+            let refused = await refusal { try await test.transfer(on: cluster) }
+            #expect(refused?.code == .identityMismatch && refused?.effect == .rolledBack)
+            #expect(await refusal { try await cluster["n1"].execute("UPDATE account SET balance = 0") }?.code == .identityMismatch)
+            let report = await cluster.recover(grace: .zero)
+            #expect(report.settled == 0)
+            #expect(try await test.prepared().count == 1)
+            #expect(try await test.row(undecided, "n2") == nil)
+            try pooler.redirect("n1", to: "n1")
+            try await wait(for: "recovery") {
+                _ = await cluster.recover(grace: .zero)
+                return try await test.prepared().isEmpty
+            }
+            #expect(try await test.row(undecided, "n1") == "A")
+            _ = try await test.transfer(on: cluster)
+            try await test.expectMoved(20)
         }
     }
 

@@ -57,9 +57,20 @@ package final class NodeRuntime: Sendable {
 
     /// What a transaction in a session of a pooler begins with, after BEGIN; nil where sessions are our own.
     ///
-    /// - Parameter application: The application's name, which marks the transaction.
-    /// - Returns: The statement.
-    package func settings(_ application: String) -> Statement? { pooled?.statement(application) }
+    /// - Parameters:
+    ///   - application: The application's name, which marks the transaction.
+    ///   - connection: The connection, which was checked when it was opened.
+    /// - Returns: The guard of the server's identity, and the settings.
+    package func settings(_ application: String, on connection: Connection) -> [Statement]? {
+        guard let pooled else { return nil }
+        return [serverGuard(on: connection), pooled.statement(application)].compactMap(\.self)
+    }
+
+    /// What fails where a pooler leads to another server than the node's; nil where sessions are our own.
+    func serverGuard(on connection: Connection) -> Statement? {
+        guard isPooled, let identity = connection.attachment as? NodeIdentity else { return nil }
+        return PooledSettings.guardStatement(identity, timeline: highestTimeline)
+    }
 
     /// Segments that finish prepared branches, with what must hold around them.
     ///

@@ -28,6 +28,31 @@ struct PooledSettings: Sendable {
     /// - Returns: The statement.
     func statement(_ application: String) -> Statement { Statement(opening, parameters: ParameterBuffer(texts: [application])) }
 
+    /// What the guard's error says, after which comes the system that answered.
+    static let foreignServer = "tandem: another server than the node answers: system "
+
+    /// Fails where the pooler leads to another server than the one that a connection was checked with, or to one that a failover has left behind.
+    ///
+    /// - Parameters:
+    ///   - identity: Who the node was.
+    ///   - timeline: The highest one on which it was seen.
+    /// - Returns: The statement; its error is 22P02.
+    static func guardStatement(_ identity: NodeIdentity, timeline: UInt32) -> Statement {
+        let hex = String(timeline, radix: 16, uppercase: true)
+        let name = String(repeating: "0", count: max(0, 8 - hex.utf8.count)) + hex
+        return Statement(guardText, parameters: ParameterBuffer(texts: [String(identity.systemIdentifier), String(identity.databaseOID), name]))
+    }
+
+    private static let guardText = StatementText(
+        """
+        SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() AND c.system_identifier OPERATOR(pg_catalog.=) $1::pg_catalog.int8
+            AND (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+                OPERATOR(pg_catalog.=) $2::pg_catalog.oid
+            AND pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8) COLLATE "C" OPERATOR(pg_catalog.>=) $3
+            THEN 0 ELSE ('\(foreignServer)' OPERATOR(pg_catalog.||) c.system_identifier::pg_catalog.text)::pg_catalog.int4 END
+        FROM pg_catalog.pg_control_system() c
+        """)
+
     /// Asks a session for what no transaction can set: COMMIT PREPARED and single statements run with it, and by its name others see that it is ours.
     static let question = Statement(
         """

@@ -13,6 +13,7 @@ extension TandemError {
             case .insufficientPrivilege: (.notPermitted, false)
             case .tooManyConnections: (.poolExhausted, true)
             case _ where error.isOfStalePlan: (.statementFailed, true)
+            case _ where error.message.contains(PooledSettings.foreignServer): (.identityMismatch, false)
             default: error.isFatal ? (.connectionLost, true) : (.statementFailed, false)
             }
         let detail = [error.hint].compactMap { $0 }.joined()

@@ -21,12 +21,15 @@ final class CancelHandle: @unchecked Sendable {
 
     /// Asks the server to stop, soon, and does not wait for it. When all slots are taken the request is dropped: the server notices the
     /// closed connection by itself within its `client_connection_check_interval`.
-    func cancel() {
-        guard Self.slots.wait(timeout: .now()) == .success else { return }
+    ///
+    /// - Parameter done: called, on whatever thread, when the request has been made or dropped.
+    func cancel(then done: @escaping @Sendable () -> Void = {}) {
+        guard Self.slots.wait(timeout: .now()) == .success else { return done() }
         Self.queue.async { [self] in
-            defer { Self.slots.signal() }
             var reason = [CChar](repeating: 0, count: 256)
             _ = PQcancel(handle, &reason, Int32(reason.count))
+            Self.slots.signal()
+            done()
         }
     }
 }

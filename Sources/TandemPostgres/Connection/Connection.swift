@@ -313,7 +313,7 @@ package final class Connection: @unchecked Sendable {
     private func readRows(to stream: RowStream, _ next: inout OpaquePointer?) -> Bool {
         while !stream.isFull {
             guard PQisBusy(connection) == 0 else {
-                stream.hand()
+                stream.handToWaiting()
                 return false
             }
             next = PQgetResult(connection)
@@ -432,8 +432,14 @@ package final class Connection: @unchecked Sendable {
         if takeBack(operation, kind) { return }
         guard case .running(let current) = state, current === operation else { return }
         // A connection that was sent a cancel is closed, not reused: a late one would hit the next owner's statement.
-        if operation.batch.interruption == .cancel { askToStop() }
-        close(failure(kind, wasSent: true))
+        guard operation.batch.interruption == .cancel else { return close(failure(kind, wasSent: true)) }
+        if keepsStatements {
+            askToStop()
+            close(failure(kind, wasSent: true))
+        } else {
+            // A pooler forgets whom a request to cancel means once its client is gone.
+            close(failure(kind, wasSent: true)) { [cancelHandle] in cancelHandle.cancel(then: $0) }
+        }
     }
 
     // MARK: The end
@@ -479,19 +485,27 @@ package final class Connection: @unchecked Sendable {
         return ConnectionFailure(kind: kind, wasSent: wasSent, serverError: lastFatal, message: text)
     }
 
-    private func close(_ reason: ConnectionFailure) {
+    /// - Parameters:
+    ///   - reason: What those are told who wait.
+    ///   - waiting: Calls what it is given when the socket may be closed, if that has to wait for something.
+    private func close(_ reason: ConnectionFailure, after waiting: ((@escaping @Sendable () -> Void) -> Void)? = nil) {
         let before = state
         if case .closed = before { return }
         state = .closed
         abandoned.removeAll()
         reactor.unregister(token, fd: fd)
         PQsetNoticeReceiver(connection, { _, _ in }, nil)
-        PQfinish(connection)
+        if let waiting {
+            nonisolated(unsafe) let connection = connection
+            waiting { [reactor] in reactor.execute { PQfinish(connection) } }
+        } else {
+            PQfinish(connection)
+        }
         if case .running(let operation) = before {
             operation.complete(.failure(reason))
         }
         let never = ConnectionFailure(kind: reason.kind == .lost ? .lost : .closed, wasSent: false, serverError: reason.serverError, message: reason.message)
-        while let operation = waiting.popFirst() { operation.complete(.failure(never)) }
+        while let operation = self.waiting.popFirst() { operation.complete(.failure(never)) }
         let tell = onClose
         onClose = nil
         stopper = nil

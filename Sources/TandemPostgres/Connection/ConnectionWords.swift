@@ -24,9 +24,9 @@ struct ConnectionWords {
         hasUnknownService = name != nil && service == nil
     }
 
-    /// A word's value; what is empty says nothing, to libpq neither.
+    /// A word's value: the nearest that is there, be it empty, which then says nothing.
     subscript(keyword: String, variable: String) -> String? {
-        [own[keyword], service?[keyword], environment[variable]].lazy.compactMap { $0 }.first { !$0.isEmpty }
+        (own[keyword] ?? service?[keyword] ?? environment[variable]).flatMap { $0.isEmpty ? nil : $0 }
     }
 
     /// The values of a list; none where nothing is said.

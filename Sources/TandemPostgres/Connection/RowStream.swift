@@ -36,8 +36,12 @@ package final class RowStream: @unchecked Sendable {
         if filling.isFull { hand() }
     }
 
-    /// Hands the reader what has arrived: a row is not held back while the server has nothing more.
-    func hand() {
+    /// Hands what has arrived to a reader who waits for it: a row is not held back while the server has nothing more. Without one it is filled up further.
+    func handToWaiting() {
+        if reader != nil { hand() }
+    }
+
+    private func hand() {
         guard let block = filling.take() else { return }
         if let reader {
             self.reader = nil
@@ -68,6 +72,7 @@ package final class RowStream: @unchecked Sendable {
             if wasFull, !isFull { resume?() }
             return reader.resume(returning: block)
         }
+        if let block = filling.take() { return reader.resume(returning: block) }
         switch state {
         case .open: self.reader = reader
         case .ended: reader.resume(returning: nil)

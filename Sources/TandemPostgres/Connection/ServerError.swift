@@ -24,7 +24,8 @@ package struct ServerError: Error, Sendable {
     init(_ result: OpaquePointer) {
         func field(_ code: Int32) -> String? { PQresultErrorField(result, code).map { String(cString: $0) } }
         // 'V' is the severity that is never translated (PG_DIAG_SEVERITY_NONLOCALIZED).
-        severity = field(Self.code("V")) ?? "ERROR"
+        // A pooler's own errors have only the other one.
+        severity = field(Self.code("V")) ?? field(Self.code("S")) ?? "ERROR"
         sqlState = field(Self.code("C")).flatMap { SQLState(rawValue: $0) } ?? .connectionException
         message = field(Self.code("M")) ?? String(cString: PQresultErrorMessage(result)).trimmed
         detail = field(Self.code("D"))

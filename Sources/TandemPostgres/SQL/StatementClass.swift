@@ -47,7 +47,7 @@ package enum StatementClass: Sendable, Hashable {
     }
 
     /// `SELECT ... INTO TEMP name` leaves a table in the session.
-    private static func makesTemporaryTable(_ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
+    static func makesTemporaryTable(_ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
         for index in bytes.indices where bytes[index] | 0x20 == UInt8(ascii: "i") && bytes.hasWord("into", startingAt: index) {
             var scanner = SQLScanner(bytes)
             scanner.position = index + 4
@@ -88,10 +88,13 @@ package func sessionChange(of text: String) -> String? {
         let name = String(decoding: word.map { $0.asciiLowercased }, as: UTF8.self).uppercased()
         if word.isAny(of: "reset", "listen", "unlisten", "load", "discard", "prepare", "deallocate") { return name }
         if word.isAny(of: "set") { return scanner.nextWord()?.isAny(of: "local", "constraints") == true ? nil : name }
-        guard word.isAny(of: "create"), let next = scanner.nextWord() else { return nil }
+        if word.isAny(of: "declare") { return StatementClass.hasWords(bytes, "with", "hold") ? "WITH HOLD" : nil }
+        if word.isAny(of: "select", "with"), StatementClass.makesTemporaryTable(bytes) { return "INTO TEMPORARY" }
+        guard word.isAny(of: "create"), var next = scanner.nextWord() else { return nil }
+        if next.isAny(of: "or") { next = scanner.nextWord().flatMap { _ in scanner.nextWord() } ?? next }
         let kind = next.isAny(of: "local", "global") ? scanner.nextWord() ?? next : next
-        guard kind.isAny(of: "temp", "temporary") else { return nil }
-        return StatementClass.hasWords(bytes, "on", "commit", "drop") ? nil : "CREATE TEMPORARY"
+        let isTemporary = kind.isAny(of: "temp", "temporary") || StatementClass.hasWords(bytes, "pg_temp")
+        return isTemporary && !StatementClass.hasWords(bytes, "on", "commit", "drop") ? "CREATE TEMPORARY" : nil
     }
 }
 

@@ -105,11 +105,13 @@ struct Doctor {
     /// R18: the slots of the server against what its coordinators may take.
     private func slots(_ facts: NodeFacts) -> DoctorReport.Finding {
         let connections = configuration.pool.maximum
-        let wanted = (connections + cluster.configuration.preparedReserve) * max(1, facts.coordinators)
+        // Behind a pooler this process has no session that shows it.
+        let coordinators = facts.coordinators + (configuration.pooler == .transaction ? 1 : 0)
+        let wanted = (connections + cluster.configuration.preparedReserve) * max(1, coordinators)
         let mend = "ALTER SYSTEM SET max_prepared_transactions = \(max(wanted, 100)); -- then restart the server"
-        let slots = PreparedSlots(maximum: facts.maximumPrepared, taken: facts.prepared, coordinators: facts.coordinators)
+        let slots = PreparedSlots(maximum: facts.maximumPrepared, taken: facts.prepared, coordinators: coordinators)
         let share = slots.share(own: 0, reserve: cluster.configuration.preparedReserve)
-        let text = "\(facts.prepared) of \(facts.maximumPrepared) slots taken, \(facts.coordinators) coordinators, a share of \(share) each"
+        let text = "\(facts.prepared) of \(facts.maximumPrepared) slots taken, \(coordinators) coordinators, a share of \(share) each"
         if facts.maximumPrepared == 0 { return finding("slots", .problem, "max_prepared_transactions is 0: nothing can be prepared", sql: mend) }
         if facts.prepared * 10 >= facts.maximumPrepared * 7 {
             return finding("slots", .problem, text, sql: "SELECT gid, owner, database, prepared FROM pg_prepared_xacts ORDER BY prepared;")
@@ -258,6 +260,6 @@ struct Doctor {
     /// Rolls a trial back that may be prepared or not, over another connection: nothing depends on it. One that stays all the same is found by the next doctor.
     func remove(_ gid: String, _ node: NodeRuntime) async {
         let end = node.finishing([[Statement("ROLLBACK PREPARED '\(gid)'", isPrepared: false)]])
-        _ = try? await cluster.runControl(name, Batch(segments: end.segments), within: Self.patience)
+        _ = try? await cluster.runControlToTheEnd(name, Batch(segments: end.segments), within: Self.patience)
     }
 }

@@ -45,7 +45,7 @@ extension Node {
             throw error.with(effect: TandemError.Effect.none)
         }
         session.noteTraces(of: [statement], on: connection)
-        var batch = Batch(segments: message(of: statement, session.node))
+        var batch = Batch(segments: message(of: statement, session.node, connection))
         batch.isBounded = true
         let flight = Connection.launch([(connection, batch)], on: reactor, deadline: deadline)
         let answer = await withTaskCancellationHandler {
@@ -61,11 +61,11 @@ extension Node {
     }
 
     /// What is sent: the statement, and before it what makes its commit durable.
-    private func message(of statement: Statement, _ node: NodeRuntime) -> [[Statement]] {
+    private func message(of statement: Statement, _ node: NodeRuntime, _ connection: Connection) -> [[Statement]] {
         // An earlier owner's function may have left the session otherwise.
-        guard let settings = node.settings("tandem") else { return [[Register.durableSession], [statement]] }
-        // In a session of a pooler they hold for the transaction, which is the segment. What cannot run in one (VACUUM) goes as it is.
-        return StatementClass(of: statement.text) == .dataOnly ? [[settings, statement]] : [[statement]]
+        guard let settings = node.settings("tandem", on: connection) else { return [[Register.durableSession], [statement]] }
+        // In a session of a pooler they hold for the transaction, which is the segment.
+        return statement.standsAlone ? [[statement]] : [settings + [statement]]
     }
 
     private func judge(_ answer: Result<BatchReply, ConnectionFailure>, _ id: TransactionID, _ statement: Statement) throws -> ResultSet? {
@@ -100,6 +100,17 @@ extension Statement {
     /// Whether it reads, and calls nothing that could do more.
     fileprivate var isPlainQuery: Bool {
         ["SELECT", "VALUES", "TABLE", "SHOW"].contains(leadingKeyword(of: text)) && !text.utf8.contains(UInt8(ascii: "("))
+    }
+
+    /// Whether it cannot run, or cannot do all that it does, in a transaction with others.
+    fileprivate var standsAlone: Bool {
+        if StatementClass(of: text) == .dataOnly { return false }
+        if !isAtomic { return true }
+        let words = text.uppercased().split { !$0.isLetter }.prefix(2).joined(separator: " ")
+        return [
+            "CREATE DATABASE", "DROP DATABASE", "ALTER DATABASE", "CREATE TABLESPACE", "DROP TABLESPACE", "ALTER SYSTEM", "CREATE SUBSCRIPTION",
+            "ALTER SUBSCRIPTION", "DROP SUBSCRIPTION",
+        ].contains(words)
     }
 
     /// Whether it happens as a whole or not at all. Procedures and blocks of code may commit inside, and what runs CONCURRENTLY or over many tables does.

@@ -31,7 +31,9 @@ struct GaugePass {
         gauges.oldestXID.record(number(4))
         gauges.foreign.record(number(5))
         gauges.blocked.record(number(6))
-        let slots = PreparedSlots(maximum: Int(number(0)), taken: Int(number(1)), coordinators: Int(number(7)))
+        // Behind a pooler this process has no session that shows it.
+        let others = cluster.nodes[node]?.isPooled == true ? 1 : 0
+        let slots = PreparedSlots(maximum: Int(number(0)), taken: Int(number(1)), coordinators: Int(number(7)) + others)
         gauges.preparedShare.record(slots.share(own: 0, reserve: cluster.configuration.preparedReserve))
     }
 

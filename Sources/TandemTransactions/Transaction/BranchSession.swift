@@ -64,8 +64,8 @@ final class BranchSession: Sendable {
     /// A branch that is one message, and holds nothing but statements that begin with a word of data, needs no mark: the extended protocol takes one
     /// statement a text, its first word is what it is, and inside a block no function or procedure may end the transaction (2D000). See ADR 0012.
     func opening(isMarked: Bool) -> [Statement] {
-        if let settings = node.settings(Register.mark(transaction)) {
-            return [Register.begin(options.isolation, isReadOnly: options.isReadOnly), settings]
+        if let connection, let settings = node.settings(Register.mark(transaction), on: connection) {
+            return [Register.begin(options.isolation, isReadOnly: options.isReadOnly)] + settings
         }
         // READ COMMITTED READ WRITE is what every session of ours starts with; saying so again would cost the server a setting.
         let isDefault = options.isolation == .readCommitted && !options.isReadOnly

@@ -26,6 +26,7 @@ struct HostResolverTests {
             try words("host=/run,one,two,10.9.9.9 port=1,2,3,4")
                 == ["host=/run,one,two,two,10.9.9.9", "hostaddr=,10.0.0.1,10.0.0.2,::2,", "port=1,2,3,3,4"])
         #expect(try words("", ["PGHOST": "one"]) == ["host=one", "hostaddr=10.0.0.1"])
+        #expect(try words("host=''", ["PGHOST": "one"]) == [])
         // One of them is known, which is enough.
         #expect(try words("host=nowhere,one port=1,2") == ["host=one", "hostaddr=10.0.0.1", "port=2"])
     }
@@ -63,6 +64,12 @@ struct HostResolverTests {
             #expect(late?.code == .nodeUnreachable && late?.isRetrySafe == true && late?.message.contains("the address of db.example was not found") == true)
         }
         #expect(searches.load(ordering: .relaxed) == 1)
+        // Another host is tried all the same.
+        let node = try await firstNode()
+        let session = try await connect(
+            "host=db.example,127.0.0.1 port=1,\(node.port) dbname=tandem user=\(node.user) password='\(node.password)' sslmode=disable", within: .seconds(2),
+            silent)
+        await session.close()
     }
 
     @Test("the next address of a name is tried where the first does not answer, and the system's own names are found")

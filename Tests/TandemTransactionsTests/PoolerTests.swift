@@ -113,7 +113,6 @@ struct PoolerTests {
             let holder = try await test.session("n1")
             try await holder.run("BEGIN")
             try await holder.run("LOCK TABLE account")
-            try await test.value("n1", "GRANT ALL ON account TO tandem")
             let locked = await refusal { try await node.execute("TRUNCATE account") }
             #expect(locked?.sqlState == .lockNotAvailable && locked?.effect == .rolledBack)
             await holder.close()

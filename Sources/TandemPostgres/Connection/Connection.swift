@@ -209,9 +209,10 @@ package final class Connection: @unchecked Sendable {
 
     /// `fresh` is what this segment prepares, `earlier` what earlier segments of this message prepare: they may fail first, so nothing can rest on them.
     private func send(_ statement: Statement, of operation: Operation, fresh: inout [StatementText: String], earlier: Set<StatementText>) -> Bool {
-        let plan = keepsStatements ? statement.plan : nil
-        if let plan, let known = statements.name(for: plan) ?? fresh[plan] { return execute(statement, as: known, of: operation) }
-        guard let plan, !earlier.contains(plan) else {
+        if keepsStatements, let plan = statement.plan, let known = statements.name(for: plan) ?? fresh[plan] {
+            return execute(statement, as: known, of: operation)
+        }
+        guard keepsStatements, let plan = statement.plan, !earlier.contains(plan) else {
             operation.steps.append(.execute(text: nil))
             let format: Int32 = statement.resultFormat == .text ? 0 : 1
             // Given to C as it stands: the implicit conversion of an argument copies it to the heap.

@@ -30,6 +30,7 @@ let package = Package(
     products: [
         .library(name: "Tandem", targets: ["Tandem"]),
         .library(name: "TandemConfiguration", targets: ["TandemConfiguration"]),
+        .library(name: "TandemTestKit", targets: ["TandemTestKit"]),
         .executable(name: "tandem", targets: ["TandemCommand"]),
         .executable(name: "tandem-demo", targets: ["TandemDemo"]),
     ],
@@ -39,6 +40,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.7.3"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        // For the proxy in TandemTestKit, and nobody else so far: `import Tandem` does not build it.
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
@@ -64,6 +67,9 @@ let package = Package(
             "TandemConfiguration",
             ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", .product(name: "Yams", package: "Yams")]),
         room("TandemLocal", ["TandemCore"]),
+        room(
+            "TandemTestKit",
+            ["TandemCore", "TandemLocal", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio")]),
         // command
         room("TandemBench", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemLocal"]),
         .executableTarget(
@@ -100,7 +106,13 @@ let package = Package(
             dependencies: [
                 "TandemCommand", "TandemCrashProbe", "TandemCore", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemTestSupport",
             ], swiftSettings: house),
+        .testTarget(
+            name: "TandemFaultTests",
+            dependencies: [
+                "TandemCore", "TandemFailpoints", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemTestKit", "TandemTestSupport",
+            ], swiftSettings: house),
         tests(of: "TandemLocal", ["TandemCore"]),
+        tests(of: "TandemTestKit", ["TandemCore", "TandemLocal", "TandemPostgres", "TandemTestSupport"]),
         tests(of: "TandemConfiguration", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions"]),
         tests(of: "TandemCommand", ["Tandem", "TandemCore", "TandemTransactions"]),
         .testTarget(name: "DocsTests", dependencies: ["TandemCore"], swiftSettings: house),

@@ -38,6 +38,7 @@ struct Door: Sendable {
         // adapters
         "TandemConfiguration": Door(transactions.subtracting(["TandemFailpoints"]), outside: system.union(["Logging", "Yams"])),
         "TandemLocal": Door(["TandemCore"], outside: system.union(["Logging"])),
+        "TandemTestKit": Door(["TandemCore", "TandemLocal"], outside: system.union(["NIOCore", "NIOPosix"])),
         // command
         "TandemBench": Door(transactions.union(["TandemLocal"]), outside: system.union(["Logging", "ServiceLifecycle"])),
         "TandemCommand": Door(
@@ -49,6 +50,8 @@ struct Door: Sendable {
     static let reserved: [String: Set<String>] = [
         "CLibPQ": ["TandemPostgres"],
         "Yams": ["TandemConfiguration"],
+        "NIOCore": ["TandemTestKit"],
+        "NIOPosix": ["TandemTestKit"],
         // Its own tests reach into it; nobody else does.
         "TandemCommand": ["TandemCommandTests"],
     ]

@@ -138,7 +138,7 @@ struct ConnectionFaultTests {
         }
     }
 
-    @Test("A6, B4: where the answer to the decision is lost, the register is asked and not guessed", arguments: [true, false])
+    @Test("A6: where the answer to the decision is lost, the register is asked and not guessed", arguments: [true, false])
     func decisionUnseen(isReset: Bool) async throws {
         try await withFaultyCluster { faulty in
             try faulty.proxy("n1").arm(FaultRule(on: .complete("COMMIT"), isReset ? .reset : .dropReply))

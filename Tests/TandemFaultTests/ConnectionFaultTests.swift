@@ -14,7 +14,7 @@ struct ConnectionFaultTests {
     func prepareLost() async throws {
         try await withFaultyCluster { faulty in
             try faulty.proxy("n2").arm(FaultRule(on: .execute("PREPARE TRANSACTION"), .dropRequest))
-            #expect(await faulty.refusedTransfer(within: .seconds(1))?.effect == .rolledBack)
+            #expect(await faulty.refusedTransfer(within: .seconds(8))?.effect == .rolledBack)
             #expect(try faulty.proxy("n2").fired == 1)
             #expect(try await faulty.settled() == false)
             try await faulty.expectUsable()
@@ -36,7 +36,7 @@ struct ConnectionFaultTests {
     func committedUnseen(isReset: Bool) async throws {
         try await withFaultyCluster { faulty in
             try faulty.proxy("n2").arm(FaultRule(on: .complete("COMMIT PREPARED"), isReset ? .reset : .dropReply))
-            _ = try await faulty.transfer(within: .seconds(2))
+            _ = try await faulty.transfer(within: .seconds(8))
             #expect(try faulty.proxy("n2").fired == 1)
             #expect(try await faulty.settled())
             try await faulty.expectUsable()
@@ -78,7 +78,7 @@ struct ConnectionFaultTests {
     func halfOpen() async throws {
         try await withFaultyCluster { faulty in
             try faulty.proxy("n2").arm(FaultRule(on: .complete("PREPARE TRANSACTION"), .blackHole))
-            async let refused = faulty.refusedTransfer(within: .seconds(2))
+            async let refused = faulty.refusedTransfer(within: .seconds(8))
             await (try faulty.proxy("n2")).hasFired(1)
             try await faulty.expectUsable()
             #expect(await refused?.effect == .rolledBack)
@@ -90,7 +90,7 @@ struct ConnectionFaultTests {
     func noCommitPoint() async throws {
         try await withFaultyCluster { faulty in
             let error = try await Failpoints.withArmed("before_decision=hold") {
-                async let refused = faulty.refusedTransfer(within: .seconds(2))
+                async let refused = faulty.refusedTransfer(within: .seconds(8))
                 await Failpoints.held(.beforeDecision)
                 try faulty.proxy("n1").partition()
                 Failpoints.release(.beforeDecision)
@@ -111,7 +111,7 @@ struct ConnectionFaultTests {
     func noMember() async throws {
         try await withFaultyCluster { faulty in
             let receipt = try await Failpoints.withArmed("after_decision=hold") {
-                async let receipt = faulty.transfer(within: .seconds(2))
+                async let receipt = faulty.transfer(within: .seconds(8))
                 await Failpoints.held(.afterDecision)
                 try faulty.proxy("n2").partition()
                 Failpoints.release(.afterDecision)
@@ -144,7 +144,7 @@ struct ConnectionFaultTests {
             try faulty.proxy("n1").arm(FaultRule(on: .complete("COMMIT"), isReset ? .reset : .dropReply))
             let outcome: Outcome
             do {
-                _ = try await faulty.transfer(within: .seconds(3))
+                _ = try await faulty.transfer(within: .seconds(8))
                 outcome = .committed
             } catch let error as TandemError {
                 guard case .inDoubt(let id) = error.effect else { throw error }
@@ -160,7 +160,7 @@ struct ConnectionFaultTests {
     func decisionLost(isReset: Bool) async throws {
         try await withFaultyCluster { faulty in
             try faulty.proxy("n1").arm(FaultRule(on: .execute("COMMIT"), isReset ? .reset : .dropRequest))
-            let error = await faulty.refusedTransfer(within: .seconds(3))
+            let error = await faulty.refusedTransfer(within: .seconds(8))
             if case .inDoubt(let id) = error?.effect {
                 #expect(try await faulty.test.cluster.outcome(of: id, within: .seconds(20)) == .rolledBack)
             } else {

@@ -70,7 +70,7 @@ func withFaultyCluster(
                         configuration.nodes[index].conninfo =
                             "host=127.0.0.1 port=\(port) dbname=\(test.database) user=\(local.user) sslmode=disable"
                         configuration.nodes[index].password = Secret(local.password)
-                        configuration.nodes[index].connectTimeout = .seconds(2)
+                        configuration.nodes[index].connectTimeout = .seconds(15)
                     }
                     change(&configuration)
                 }

@@ -91,12 +91,7 @@ package struct CommitBench: Sendable {
     package init(
         _ configuration: ClusterConfiguration, options: Options, pgbenchPath: String?, progress: @escaping @Sendable (String) -> Void
     ) {
-        var configuration = configuration
-        // Each client may be on any node, alone or in a pair.
-        for index in configuration.nodes.indices {
-            configuration.nodes[index].pool = PoolOptions(minimum: 0, maximum: max(2, options.clients))
-        }
-        self.configuration = configuration
+        self.configuration = configuration.sized(for: options.clients)
         self.options = options
         self.progress = progress
         pgbench = pgbenchPath.map { Pgbench(path: $0, accounts: options.accounts) }

@@ -40,9 +40,7 @@ package struct LinesBench: Sendable {
     package init(
         _ configuration: ClusterConfiguration, clients: Int, seconds: Int, program: String, progress: @escaping @Sendable (String) -> Void
     ) {
-        var configuration = configuration
-        for index in configuration.nodes.indices { configuration.nodes[index].pool = PoolOptions(minimum: 0, maximum: max(2, clients)) }
-        self.configuration = configuration
+        self.configuration = configuration.sized(for: clients)
         self.clients = clients
         self.seconds = Double(seconds)
         self.program = program

@@ -45,8 +45,7 @@ package struct SoakBench: Sendable {
     ///   - seconds: how long.
     ///   - progress: told what is being done.
     package init(_ configuration: ClusterConfiguration, clients: Int, seconds: Int, progress: @escaping @Sendable (String) -> Void) {
-        var configuration = configuration
-        for index in configuration.nodes.indices { configuration.nodes[index].pool = PoolOptions(minimum: 0, maximum: max(2, clients)) }
+        var configuration = configuration.sized(for: clients)
         configuration.retention = .seconds(60)
         self.configuration = configuration
         self.clients = clients

@@ -56,8 +56,6 @@ extension MessageReader.Message {
 
     /// SSLRequest and GSSENCRequest, which one byte answers and another start follows.
     var isRequestForEncryption: Bool { type == 0 && bytes.count == 8 && (code == 80_877_103 || code == 80_877_104) }
-    /// CancelRequest, after which nothing comes.
-    var isCancellation: Bool { type == 0 && code == 80_877_102 }
 
     /// The strings at the beginning of the body, each of which ends with a zero.
     func texts(_ count: Int) -> [String]? {

@@ -26,8 +26,9 @@ struct ClusterReader {
         if let value = sections["retention"] { configuration.retention = try value.duration() }
         if let value = sections["reactors"] { configuration.reactors = try value.integer(in: 1...64) }
         if let value = sections["preparedReserve"] { configuration.preparedReserve = try value.integer(in: 0...262_143) }
-        if let recovery = try sections["recovery"]?.section(["interval", "grace"]) {
+        if let recovery = try sections["recovery"]?.section(["interval", "grace", "audit"]) {
             if let value = recovery["interval"] { configuration.recoveryInterval = try value.duration() }
+            if let value = recovery["audit"] { configuration.auditInterval = try value.duration() }
             if let value = recovery["grace"] { configuration.recoveryGrace = try value.duration(isZeroAllowed: true) }
         }
         return configuration

@@ -56,6 +56,10 @@ package enum Failpoint: String, CaseIterable, Hashable, Sendable {
     /// Recovery has finished a prepared branch.
     case recoveryAfterFinish = "recovery_after_finish"
 
+    /// Armed with `error`, recovery is wrong on purpose: it rolls back every prepared branch that it finds, without asking the register and whatever its age. What
+    /// `tandem chaos` is worth shows in whether it finds that.
+    case recoveryPresumesAbort = "recovery_presumes_abort"
+
     // MARK: forgetting
 
     /// Before the horizon is raised.

@@ -125,6 +125,29 @@ public final class LocalCluster: Sendable {
         try await start(name, stoppingFirst: true, settings: settings)
     }
 
+    /// Makes a node a standby of another one, which streams everything from it, and forgets what was on it before.
+    ///
+    /// Asynchronous unless the primary's `synchronous_standby_names` says otherwise. It becomes a primary by `SELECT pg_promote()`.
+    ///
+    /// - Parameters:
+    ///   - name: the node that becomes the standby.
+    ///   - primary: the node that it follows; it runs, with `wal_level` at least `replica`.
+    /// - Throws: `localNodeFailed`, `unknownNode`; `CancellationError`.
+    package func makeStandby(_ name: NodeName, of primary: NodeName) async throws {
+        let folder = try folder(name), source = try node(primary)
+        let account = try ServerAccount(user: record.user)
+        try await folder.kill()
+        try FileManager.default.removeItem(atPath: folder.data)
+        try makeFolder(folder.data, mode: 0o700, owner: account)
+        let conninfo = "host=127.0.0.1 port=\(source.port) user=\(LocalNode.superuser) sslmode=disable gssencmode=disable"
+        _ = try await ProgramOutput.of(
+            account.prefix + [
+                "\(record.postgresBin)/pg_basebackup", "--dbname=\(conninfo)", "--pgdata=\(folder.data)", "--write-recovery-conf", "--wal-method=stream",
+                "--checkpoint=fast", "--no-sync",
+            ], environment: ["PGPASSWORD=\(record.superuserPassword)"], within: NodeFolder.limit)
+        try await start(name)
+    }
+
     private func start(_ name: NodeName, stoppingFirst: Bool, settings: [String: String]) async throws {
         let folder = try folder(name)
         let lock = try await DirectoryLock.take(ClusterFiles(directory).lock, within: ClusterStart.lockLimit)

@@ -24,6 +24,7 @@ final class Telemetry: Sendable {
         case recovery = "tandem_recovery_actions_total"
         case passes = "tandem_recovery_passes_total"
         case alarms = "tandem_heuristic_total"
+        case contradictions = "tandem_contradictions"
         case forgotten = "tandem_register_rows_removed_total"
     }
 
@@ -138,6 +139,7 @@ struct NodeTelemetry: Sendable {
     let inDoubt: Gauge
     let oldestInDoubt: Gauge
     let blocked: Gauge
+    let contradictions: Gauge
     let prepared: Gauge
     let preparedMaximum: Gauge
     let preparedShare: Gauge
@@ -149,6 +151,7 @@ struct NodeTelemetry: Sendable {
         inDoubt = gauge(.inDoubt)
         oldestInDoubt = gauge(.oldestInDoubt)
         blocked = gauge(.blocked)
+        contradictions = gauge(.contradictions)
         prepared = gauge(.prepared)
         preparedMaximum = gauge(.preparedMaximum)
         preparedShare = gauge(.preparedShare)

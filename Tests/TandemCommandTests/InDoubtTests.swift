@@ -11,7 +11,7 @@ extension BuiltProgram {
                 try await nodes.makeAccounts(on: "n1", "n2")
                 let empty = try await nodes.tandem("tx", "ls")
                 #expect(empty.code == 0)
-                #expect(empty.output == #"{"transactions":[],"unreachable":[]}"# + "\n")
+                #expect(empty.output == #"{"transactions":[],"contradictions":[],"unreachable":[]}"# + "\n")
 
                 let id = "018f3e2a-7c4b-7d11-9a52-0123456789ab"
                 let run = try await nodes.tandem(
@@ -43,6 +43,40 @@ extension BuiltProgram {
                 let waited = try await nodes.tandem("tx", "wait", "6789ab")
                 #expect(waited.code == 0)
                 #expect(waited.output == #"{"transaction":"\#(id)","outcome":"committed"}"# + "\n")
+            }
+        }
+
+        @Test("a branch that somebody rolled back against its decision is found, listed by tx ls and doctor with exit code 3, and left out once it is accepted")
+        func contradiction() async throws {
+            try await withNodes { nodes in
+                try await nodes.makeAccounts(on: "n1", "n2")
+                let id = "018f3e2a-7c4b-7d11-9a52-0123456789ab"
+                _ = try await nodes.tandem(
+                    "tx", "run", "-", environment: ["TANDEM_FAILPOINTS": "after_decision=kill"], input: DevNodes.transfer + "id: \(id)\n")
+                let gid = try await nodes.sql("n1", "SELECT gid FROM pg_prepared_xacts")
+                try await nodes.sql("n1", "ROLLBACK PREPARED '\(gid)'")
+                let audit = try await nodes.tandem("audit")
+                #expect(audit.code == 3 && audit.output.contains(id), "\(audit.output)")
+                // Nobody has looked yet; whoever looks after the cluster does, at once.
+                #expect(try await nodes.tandem("tx", "ls").code == 0)
+                let serve = try nodes.start(["serve"])
+                try await until("the contradiction is listed") { try await nodes.tandem("tx", "ls").code == 3 }
+                serve.send(SIGTERM)
+                _ = await serve.end()
+
+                let list = try await nodes.tandem("tx", "ls").json()
+                let found = try #require(list["contradictions"] as? [[String: any Sendable]])
+                #expect(found.count == 1 && found[0]["transaction"] as? String == id && found[0]["kind"] as? String == "lost")
+                #expect(found[0]["committed"] as? String == "n2" && found[0]["missing"] as? String == "n1")
+                let table = try await tandem("tx", "ls", "-c", nodes.configuration)
+                #expect(table.code == 3 && table.output.contains("COMMITTED ON"), "\(table.output)")
+                let doctor = try await nodes.tandem("doctor")
+                #expect(doctor.code == 3 && doctor.output.contains("contradictions"), "\(doctor.output)")
+
+                #expect(try await nodes.tandem("audit", "--accept", id).code == 2)
+                #expect(try await nodes.tandem("audit", "--accept", "xyz", "--reason", "y").code == 2)
+                #expect(try await nodes.tandem("audit", "--accept", id, "--reason", "account 1 was corrected").code == 0)
+                #expect(try await nodes.tandem("tx", "ls").code == 0)
             }
         }
 

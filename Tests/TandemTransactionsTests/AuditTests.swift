@@ -26,7 +26,7 @@ struct AuditTests {
             try await test.value("n2", "UPDATE tandem.branch SET kind = 'A' WHERE transaction_id = '\(ids[2])'")
             report = try await test.cluster.audit()
             #expect(report.findings.map(\.transaction) == [ids[0], ids[1], ids[2]])
-            #expect(report.findings.map(\.kind) == ["lost", "lost", "mixed"])
+            #expect(report.findings.map(\.kind) == [.lost, .lost, .mixed])
             #expect(report.findings.map(\.committed) == ["n2", "n1", "n1"] && report.findings.map(\.missing) == ["n1", "n2", "n2"])
             // It only looks.
             #expect(try await test.count("n1", "tandem.operation") == 0)

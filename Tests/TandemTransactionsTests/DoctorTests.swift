@@ -19,7 +19,10 @@ struct DoctorTests {
             let report = try await test.cluster.examine()
             #expect(report.findings.filter { $0.status == .problem }.map(\.check) == ["durability", "durability"])
             #expect(finding(report.findings, "durability")?.sql?.contains("fsync = on") == true)
-            let checks = ["identity", "version", "slots", "rights", "tls", "timeouts", "durability", "replication", "pooler", "in doubt", "cleaning", "clock"]
+            let checks = [
+                "identity", "version", "slots", "rights", "tls", "timeouts", "durability", "replication", "pooler", "in doubt", "contradictions", "cleaning",
+                "clock",
+            ]
             #expect(report.findings.map(\.check) == checks + checks)
             // Nothing stays behind.
             #expect(try await test.prepared() == [])
@@ -73,9 +76,9 @@ struct DoctorTests {
 
     private static var sound: [String: Any] {
         [
-            "role": "app", "version": 150_018, "maximumPrepared": 100, "prepared": 1, "coordinators": 2, "backend": 7, "isEncrypted": true, "isSocket": false,
-            "isLoopback": true,
-            "isFsync": true, "isFullPageWrites": true, "synchronousCommit": "on", "standbyNames": "", "standbys": 0, "lockTimeout": "10s",
+            "role": "app", "version": 150_018, "maximumPrepared": 100, "prepared": 1, "contradictions": 0, "coordinators": 2, "backend": 7, "isEncrypted": true,
+            "isSocket": false,
+            "isLoopback": true, "isFsync": true, "isFullPageWrites": true, "synchronousCommit": "on", "standbyNames": "", "standbys": 0, "lockTimeout": "10s",
             "statementTimeout": "30s",
             "idleTimeout": "1min", "clock": 1000.0, "missingRights": [String](),
         ]
@@ -111,6 +114,7 @@ struct DoctorTests {
         #expect(try status("replication", ["standbyNames": "*", "standbys": 1]) == .ok)
         #expect(try status("pooler", ["backend": 8]) == .problem)
         #expect(try status("in doubt", ["oldestOwn": 61.0]) == .problem)
+        #expect(try status("contradictions", ["contradictions": 1]) == .problem)
         #expect(try status("foreign", ["foreign": ["gid": "a'b", "age": 61.0]]) == .notice)
         #expect(try status("cleaning", ["holder": ["what": "replication slot s", "age": 2_000_000]]) == .notice)
         #expect(try status("cleaning", ["holder": ["what": "session 1", "age": 60_000_000]]) == .problem)

@@ -23,6 +23,9 @@ public struct ClusterConfiguration: Sendable {
     /// How young a prepared branch without a decision is left alone. It only avoids needless rollbacks; at least the lock and statement
     /// timeouts of a vote.
     public var recoveryGrace: Duration = .seconds(60)
+    /// How often `Cluster.run()` compares what was committed on one node with the transaction's other nodes: what it finds was lost by a failover, or finished by hand
+    /// against the decision.
+    public var auditInterval: Duration = .seconds(60)
     /// How long rows of the register are kept once every member has answered.
     public var retention: Duration = .seconds(24 * 3600)
     /// Prepared transactions of each server that are left to others.

@@ -7,8 +7,12 @@ extension Tx {
     /// `tandem tx ls`
     struct List: AsyncParsableCommand, Reporting {
         static let configuration = CommandConfiguration(
-            commandName: "ls", abstract: "The transactions that have a prepared branch somewhere, the oldest first.",
-            discussion: "Exit code 5 where a node did not answer, on which there may be more.")
+            commandName: "ls", abstract: "The transactions that have a prepared branch somewhere, the oldest first, and those that contradict themselves.",
+            discussion: """
+                A contradiction is a transaction that is committed on some of its nodes only: a failover lost a part of it, or somebody ended a branch against the \
+                decision. It stays here until it is accepted (tandem audit --accept). Exit codes: 3 where there is one, 5 where a node did not answer, on which \
+                there may be more.
+                """)
 
         @OptionGroup var global: GlobalOptions
 
@@ -17,22 +21,31 @@ extension Tx {
 
         mutating func run() async throws {
             let isInDoubtOnly = isInDoubtOnly
-            let (transactions, unreachable) = try await global.withCluster { cluster in
+            let (transactions, contradictions, unreachable) = try await global.withCluster { cluster in
                 try await Interruption.cancelling("interrupted") {
                     let (transactions, unreachable) = await cluster.transactionsInDoubt()
+                    let known = await cluster.contradictions()
                     try Task.checkCancellation()
-                    return (transactions.filter { !isInDoubtOnly || $0.isInDoubt }, unreachable)
+                    let others = known.unreachable.filter { node in !unreachable.contains { $0.node == node.node } }
+                    return (transactions.filter { !isInDoubtOnly || $0.isInDoubt }, known.found, unreachable + others)
                 }
             }
             for node in unreachable { Talk.say("node \(node.node) cannot be asked: \(node.reason)") }
             switch global.format {
-            case .json: try Output.write(JSON.object([("transactions", JSON(transactions)), ("unreachable", JSON(unreachable))]))
-            case .table: try Self.write(transactions)
+            case .json:
+                try Output.write(
+                    JSON.object([("transactions", JSON(transactions)), ("contradictions", JSON(contradictions)), ("unreachable", JSON(unreachable))]))
+            case .table: try Self.write(transactions, contradictions)
             }
             if !unreachable.isEmpty { throw Ending(.unreachable) }
+            if !contradictions.isEmpty { throw Ending(.problemFound) }
         }
 
-        private static func write(_ transactions: [TransactionDescription]) throws {
+        private static func write(_ transactions: [TransactionDescription], _ contradictions: [Contradiction]) throws {
+            if !contradictions.isEmpty {
+                Talk.say("\(contradictions.count) contradict themselves: compare their data, mend it, then `tandem audit --accept ID --reason TEXT`")
+                try Output.write(contradictions.table)
+            }
             guard !transactions.isEmpty else { return Talk.say("no transaction is in doubt") }
             var table = TextTable("TRANSACTION", "OUTCOME", "AGE", "COMMIT POINT", "PREPARED ON", "BLOCKS")
             for transaction in transactions {

@@ -111,16 +111,23 @@ extension Commit {
         switch conclusion {
         case .committed: isCommitted = true
         case .rolledBack, .inDoubt, .applied: break
-        case .lost(let node), .mixed(let node):
-            if case .lost = conclusion { runtime.telemetry.alarm("lost") } else { runtime.telemetry.alarm("mixed") }
-            // R16: never silent. The caller's transaction is committed; that a branch of it is gone is for whoever looks after the nodes.
-            cluster.configuration.logger.critical(
-                "a committed transaction has lost a branch",
-                metadata: [
-                    "tandem.transaction": "\(transaction)", "tandem.node": "\(branch(at: node)?.name.rawValue ?? node.description)",
-                    "tandem.kind": "\(conclusion)",
-                ])
+        case .lost(let node): contradict(.lost, node)
+        case .mixed(let node): contradict(.mixed, node)
         }
+    }
+
+    /// R16: never silent. What the caller is told stays; that a branch went another way is for whoever looks after the nodes.
+    private func contradict(_ kind: Contradiction.Kind, _ node: NodeID) {
+        guard let name = branch(at: node)?.name, let other = seats.first(where: { $0.session.name != name })?.session.name else { return }
+        let commitPoint = branch(at: commitPoint)?.name ?? name
+        // The branch committed by itself, while the others were rolled back; or the others committed without it.
+        let isAlone = machine.outcome == .rolledBack || name == commitPoint
+        let contradiction = Contradiction(
+            transaction: transaction, kind: kind, committed: isAlone ? name : commitPoint,
+            missing: isAlone ? (name == commitPoint ? other : commitPoint) : name)
+        let cluster = cluster
+        // Nobody who runs a transaction waits for it. The comparison of the registers finds it again where this is lost.
+        Task { try? await ContradictionRecord(cluster: cluster).report(contradiction) }
     }
 
     // MARK: Failpoints and phase two in the background

@@ -81,7 +81,7 @@ struct Doctor {
     func judge(_ facts: NodeFacts, backend: Int32, trial: TandemError?, before: Double, after: Double) -> [DoctorReport.Finding] {
         [
             version(facts), slots(facts), rights(facts, trial), transport(facts), timeouts(facts), durability(facts), standby(facts),
-            pooler(facts, backend), ownPrepared(facts), foreignPrepared(facts), holder(facts), clock(facts, before, after),
+            pooler(facts, backend), ownPrepared(facts), contradictions(facts), foreignPrepared(facts), holder(facts), clock(facts, before, after),
         ].compactMap { $0 }
     }
 
@@ -202,6 +202,15 @@ struct Doctor {
         return finding(
             "in doubt", .problem, "a branch has been prepared for \(Int(oldest)) s: `tandem tx ls`, `tandem recover --once`",
             sql: "SELECT * FROM tandem.in_doubt;")
+    }
+
+    /// R16: what recovery, clean-up and the comparison of the registers have found.
+    private func contradictions(_ facts: NodeFacts) -> DoctorReport.Finding {
+        guard facts.contradictions > 0 else { return finding("contradictions", .ok, "none was found") }
+        return finding(
+            "contradictions", .problem,
+            "\(facts.contradictions) transactions are committed here and not on all of their nodes: compare their data (`tandem tx ls`), then `tandem audit --accept`",
+            sql: "SELECT at, what, transaction_id, reason FROM tandem.operation WHERE what LIKE 'found %' ORDER BY id;")
     }
 
     private func foreignPrepared(_ facts: NodeFacts) -> DoctorReport.Finding? {

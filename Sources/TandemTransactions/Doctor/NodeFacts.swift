@@ -25,6 +25,8 @@ struct NodeFacts: Sendable, Decodable {
     let oldestOwn: Double?
     /// The oldest prepared transaction of somebody else in this database; its age in seconds.
     let foreign: Foreign?
+    /// Transactions that are committed here and not on all of their nodes, as was found and not accepted.
+    let contradictions: Int
     let coordinators: Int
     /// The process that the server says runs this session; behind a pooler libpq was told of another.
     let backend: Int32
@@ -75,6 +77,7 @@ struct NodeFacts: Sendable, Decodable {
                 'role', session_user, 'version', current_setting('server_version_num')::int, 'maximumPrepared', current_setting('max_prepared_transactions')::int,
                 'prepared', (SELECT count(*) FROM pg_prepared_xacts), 'oldestOwn', (SELECT max(age) FROM own WHERE is_own),
                 'foreign', (SELECT json_build_object('gid', gid, 'age', age) FROM own WHERE NOT is_own ORDER BY age DESC LIMIT 1),
+                'contradictions', (SELECT count(DISTINCT o.transaction_id) \(ContradictionRecord.openRows)),
                 'coordinators', (SELECT count(DISTINCT l.objid) FROM pg_locks l WHERE l.locktype = 'advisory' AND l.classid = $2::int8::oid AND l.objsubid = 2),
                 'backend', pg_backend_pid(), 'isEncrypted', coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false),
                 'isSocket', inet_server_addr() IS NULL, 'isLoopback', coalesce(inet_server_addr() <<= '127.0.0.0/8' OR inet_server_addr() = '::1', false),

@@ -6,7 +6,7 @@ import TandemPostgres
 
 extension Cluster {
     /// Looks after the transactions of this cluster until the task is cancelled: finishes branches that were left prepared, whoever left them,
-    /// and removes rows that nobody needs any more.
+    /// removes rows that nobody needs any more, and compares what is committed on one node with its other nodes.
     ///
     /// Any number of processes may run it, next to each other and to any coordinators. It never fails because a node is down: it looks again.
     @concurrent
@@ -16,6 +16,7 @@ extension Cluster {
         defer { runtime.runnerEnded() }
         let retention = RetentionPass(cluster: self)
         var nextRetention = ContinuousClock.now + retention.interval
+        var comparison = ComparisonPass(cluster: self), nextComparison = ContinuousClock.now
         while !Task.isCancelled {
             let wakes = runtime.wakes
             _ = await RecoveryPass(cluster: self, grace: configuration.recoveryGrace, isDryRun: false).run()
@@ -27,6 +28,14 @@ extension Cluster {
                     if !Task.isCancelled { configuration.logger.warning("rows of the register stay for now", metadata: ["tandem.reason": "\(error)"]) }
                 }
                 nextRetention = .now + retention.interval
+            }
+            if ContinuousClock.now >= nextComparison {
+                do { try await comparison.run() } catch let error as TandemError where error.code == .refusedBySafetyRule {
+                    configuration.logger.critical("a node seems to have lost commits", metadata: ["tandem.reason": "\(error)"])
+                } catch {
+                    if !Task.isCancelled { configuration.logger.debug("registers were not compared", metadata: ["tandem.reason": "\(error)"]) }
+                }
+                nextComparison = .now + configuration.auditInterval
             }
             await runtime.pause(for: configuration.recoveryInterval, after: wakes)
         }

@@ -31,6 +31,7 @@ struct GaugePass {
         gauges.oldestXID.record(number(4))
         gauges.foreign.record(number(5))
         gauges.blocked.record(number(6))
+        gauges.contradictions.record(number(8))
         // Behind a pooler this process has no session that shows it.
         let others = cluster.nodes[node]?.isPooled == true ? 1 : 0
         let slots = PreparedSlots(maximum: Int(number(0)), taken: Int(number(1)), coordinators: Int(number(7)) + others)
@@ -48,7 +49,8 @@ struct GaugePass {
                    pg_catalog.sum((SELECT pg_catalog.count(*) FROM pg_catalog.pg_locks w
                                    WHERE w.locktype = 'transactionid' AND NOT w.granted AND w.transactionid = o.transaction)) FILTER (WHERE o.is_own),
                    (SELECT pg_catalog.count(DISTINCT l.objid) FROM pg_catalog.pg_locks l
-                    WHERE l.locktype = 'advisory' AND l.classid = \(Presence.key) AND l.objsubid = 2)
+                    WHERE l.locktype = 'advisory' AND l.classid = \(Presence.key) AND l.objsubid = 2),
+                   (SELECT pg_catalog.count(*) \(ContradictionRecord.openRows))
             FROM (SELECT p.prepared, p.transaction, pg_catalog.starts_with(p.gid, $1) AS is_own FROM pg_catalog.pg_prepared_xacts p
                   WHERE p.database = pg_catalog.current_database()) o
             """, parameters: ParameterBuffer(texts: [GID.prefix(of: cluster)]))

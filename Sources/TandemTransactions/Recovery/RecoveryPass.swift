@@ -20,8 +20,10 @@ struct RecoveryPass {
         var machine: RecoveryMachine
         var action: RecoveryMachine.Action?
         var settlement: RecoveryMachine.Settlement?
+        var verdict: Verdict?
 
         mutating func on(_ event: RecoveryMachine.Event) {
+            if case .verdict(let verdict) = event { self.verdict = verdict }
             action = nil
             for next in machine.on(event) {
                 if case .settle(let settlement) = next { self.settlement = settlement } else { action = next }
@@ -46,15 +48,17 @@ struct RecoveryPass {
             report.branches = await prospects(of: others, names)
             return report
         }
+        let presumesAbort = await presumesAbort()
         for branch in others {
             var item = Work(
                 branch: branch,
-                machine: RecoveryMachine(gid: branch.gid.node, commitPoint: branch.gid.commitPoint, isPastGrace: branch.age >= grace))
+                machine: RecoveryMachine(
+                    gid: branch.gid.node, commitPoint: branch.gid.commitPoint, isPastGrace: branch.age >= grace || presumesAbort))
             item.on(.begin)
             work.append(item)
         }
         await peek(&work, names)
-        await ask(&work, names)
+        if presumesAbort { for index in work.indices { work[index].on(.verdict(.aborted)) } } else { await ask(&work, names) }
         await finish(&work)
         await read(&work, names)
         for item in work {
@@ -63,22 +67,35 @@ struct RecoveryPass {
                 RecoveryReport.Branch(
                     transaction: item.branch.gid.transaction, node: item.branch.node, gid: item.branch.gid.description, settlement: settlement))
             runtime.telemetry.settled(settlement)
-            raiseAlarm(item, runtime.telemetry)
+            await raiseAlarm(item, names, runtime.telemetry)
         }
         return report
     }
 
+    /// Whether it is wrong on purpose; see ``TandemFailpoints/Failpoint/recoveryPresumesAbort``.
+    private func presumesAbort() async -> Bool {
+        do { try await Failpoints.reach(.recoveryPresumesAbort) } catch { return true }
+        return false
+    }
+
     /// R16: never silent.
-    private func raiseAlarm(_ item: Work, _ telemetry: Telemetry) {
+    private func raiseAlarm(_ item: Work, _ names: [NodeID: NodeName], _ telemetry: Telemetry) async {
+        let gid = item.branch.gid, node = item.branch.node
         switch item.settlement {
-        case .lost, .mixed, .held:
-            telemetry.alarm(item.settlement?.rawValue ?? "")
+        case .held:
+            telemetry.alarm(RecoveryMachine.Settlement.held.rawValue)
             cluster.configuration.logger.critical(
                 "a transaction needs an operator",
-                metadata: [
-                    "tandem.transaction": "\(item.branch.gid.transaction)", "tandem.node": "\(item.branch.node)",
-                    "tandem.kind": "\(item.settlement?.rawValue ?? "")",
-                ])
+                metadata: ["tandem.transaction": "\(gid.transaction)", "tandem.node": "\(node)", "tandem.kind": "held"])
+        case .lost, .mixed:
+            guard let commitPoint = names[gid.commitPoint] else { return }
+            // After a verdict to roll back it is the branch that has committed.
+            let isRolledBack = item.verdict == .aborted
+            let contradiction = Contradiction(
+                transaction: gid.transaction, kind: item.settlement == .lost ? .lost : .mixed, committed: isRolledBack ? node : commitPoint,
+                missing: isRolledBack ? commitPoint : node)
+            // Where it cannot be written down it was logged and counted, and the comparison of the registers finds it again.
+            try? await ContradictionRecord(cluster: cluster).report(contradiction)
         default: break
         }
     }

@@ -14,32 +14,21 @@ struct RegisterComparison {
 
     let cluster: Cluster
 
-    /// A branch that contradicts a 'W' of another node.
-    struct Finding: Sendable, Equatable {
-        enum Kind: String, Sendable, Codable {
-            /// The member has no row and nothing prepared.
-            case lost
-            /// The member has a tombstone.
-            case mixed
-        }
-
-        let transaction: TransactionID
-        let kind: Kind
-        /// Where the transaction is committed.
-        let committed: NodeName
-        /// Where it is not.
-        let missing: NodeName
-
-        var reason: String { kind == .lost ? "\(missing) has neither a row nor a prepared branch" : "\(missing) has a tombstone" }
-    }
-
     /// Compares the rows up to `horizon`, which no prepared branch needs, and reports what contradicts.
     ///
     /// - Returns: the transactions whose rows have to stay.
     func run(upTo horizon: TransactionID) async throws -> Set<TransactionID> {
-        let (findings, _) = try await compare(after: .make(milliseconds: 0, random: (0, 0)), upTo: horizon)
-        for finding in findings { try await report(finding) }
-        return try await reported(on: cluster.namesByNumber.values)
+        try await report(after: .make(milliseconds: 0, random: (0, 0)), upTo: horizon)
+        let record = ContradictionRecord(cluster: cluster)
+        var kept: Set<TransactionID> = []
+        for node in cluster.namesByNumber.values { kept.formUnion(try await record.open(on: node).map(\.transaction)) }
+        return kept
+    }
+
+    /// Compares the rows of some time, and records what contradicts. Parameters and errors are those of ``compare(after:upTo:)``.
+    func report(after start: TransactionID, upTo horizon: TransactionID) async throws {
+        let record = ContradictionRecord(cluster: cluster)
+        for contradiction in try await compare(after: start, upTo: horizon).findings { try await record.report(contradiction) }
     }
 
     /// Compares the rows of some time.
@@ -49,7 +38,7 @@ struct RegisterComparison {
     ///   - horizon: up to this one.
     /// - Returns: what contradicts, and how many 'W' rows were looked at.
     /// - Throws: `refusedBySafetyRule` where too much contradicts to look at each; `nodeUnreachable` and kin.
-    func compare(after start: TransactionID, upTo horizon: TransactionID) async throws -> (findings: [Finding], rows: Int) {
+    func compare(after start: TransactionID, upTo horizon: TransactionID) async throws -> (findings: [Contradiction], rows: Int) {
         let names = cluster.namesByNumber
         var suspects: Set<TransactionID> = []
         var rows = 0
@@ -63,7 +52,7 @@ struct RegisterComparison {
                 .refusedBySafetyRule, "\(suspects.count) transactions seem to be committed on some of their nodes only",
                 nextStep: "find out which node lost commits; no row is removed before that")
         }
-        var findings: [Finding] = []
+        var findings: [Contradiction] = []
         for transaction in suspects.sorted() {
             // A plain read of one node after the other sees halves of what is just being finished: sessions, gids and rows are read in that order.
             findings += Self.findings(in: await Survey(cluster: cluster).evidence(of: transaction))
@@ -71,28 +60,15 @@ struct RegisterComparison {
         return (findings, rows)
     }
 
-    /// What this pass and earlier ones have found: their rows are evidence.
-    private func reported(on nodes: some Collection<NodeName>) async throws -> Set<TransactionID> {
-        var reported: Set<TransactionID> = []
-        for node in nodes {
-            let rows = try await cluster.retentionQuery(
-                "SELECT DISTINCT o.transaction_id FROM tandem.operation o WHERE pg_catalog.starts_with(o.what, 'found ')", [], on: node)
-            for row in 0..<rows.rowCount {
-                if let transaction = rows.text(row, 0).flatMap({ TransactionID($0) }) { reported.insert(transaction) }
-            }
-        }
-        return reported
-    }
-
     /// What the nodes' evidence about one transaction contradicts.
-    static func findings(in evidence: Evidence) -> [Finding] {
+    static func findings(in evidence: Evidence) -> [Contradiction] {
         guard let work = evidence.work else { return [] }
         let members = Set(evidence.nodes.flatMap(\.members).compactMap { evidence.names[$0] })
         return evidence.nodes.compactMap { node in
             guard members.contains(node.name), node.failure == nil, node.prepared == nil, !node.isOpen else { return nil }
             switch node.row {
-            case .absent: return Finding(transaction: evidence.transaction, kind: .lost, committed: work.name, missing: node.name)
-            case .tombstone: return Finding(transaction: evidence.transaction, kind: .mixed, committed: work.name, missing: node.name)
+            case .absent: return Contradiction(transaction: evidence.transaction, kind: .lost, committed: work.name, missing: node.name)
+            case .tombstone: return Contradiction(transaction: evidence.transaction, kind: .mixed, committed: work.name, missing: node.name)
             // Behind its horizon a row may have been removed: too old to tell.
             case .work, .forgotten, .unreachable: return nil
             }
@@ -139,25 +115,6 @@ struct RegisterComparison {
                               AND b.node OPERATOR(pg_catalog.=) $2::pg_catalog.int2 AND b.kind OPERATOR(pg_catalog.=) 'W')
             """, ["{\(transactions.map(\.description).joined(separator: ","))}", member.description], on: node)
         return (0..<rows.rowCount).compactMap { rows.text($0, 0).flatMap { TransactionID($0) } }
-    }
-
-    /// R16: never silent, and once.
-    private func report(_ finding: Finding) async throws {
-        let recorded = try await cluster.retentionQuery(
-            """
-            INSERT INTO tandem.operation (what, transaction_id, reason)
-            SELECT $1, $2::pg_catalog.uuid, $3
-            WHERE NOT EXISTS (SELECT FROM tandem.operation o WHERE o.transaction_id OPERATOR(pg_catalog.=) $2::pg_catalog.uuid
-                              AND o.what OPERATOR(pg_catalog.=) $1 AND o.reason OPERATOR(pg_catalog.=) $3)
-            """, ["found \(finding.kind.rawValue)", finding.transaction.description, finding.reason], on: finding.committed)
-        guard recorded.affectedRows == 1 else { return }
-        TransactionRuntime.of(cluster).telemetry.alarm(finding.kind.rawValue)
-        cluster.configuration.logger.critical(
-            "a transaction is committed on some of its nodes only",
-            metadata: [
-                "tandem.transaction": "\(finding.transaction)", "tandem.node": "\(finding.missing)", "tandem.kind": "\(finding.kind.rawValue)",
-                "tandem.committed": "\(finding.committed)",
-            ])
     }
 }
 

@@ -40,7 +40,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.7.3"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
-        // For the proxy in TandemTestKit, and nobody else so far: `import Tandem` does not build it.
+        // For the proxy in TandemTestKit, through which `tandem chaos` disturbs connections: the command links it, `import Tandem` does not build it.
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
@@ -72,11 +72,12 @@ let package = Package(
             ["TandemCore", "TandemLocal", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio")]),
         // command
         room("TandemBench", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemLocal"]),
+        room("TandemChaos", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemLocal", "TandemTestKit"]),
         .executableTarget(
             name: "TandemCommand",
             dependencies: [
                 "Tandem", "TandemCore", "TandemFailpoints", "TandemCluster", "TandemTransactions", "TandemConfiguration", "TandemLocal", "TandemBench",
-                arguments, lifecycle, logging, .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+                "TandemChaos", arguments, lifecycle, logging, .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: house),
         .executableTarget(
@@ -113,6 +114,7 @@ let package = Package(
             ], swiftSettings: house),
         tests(of: "TandemLocal", ["TandemCore"]),
         tests(of: "TandemTestKit", ["TandemCore", "TandemLocal", "TandemPostgres", "TandemTestSupport"]),
+        tests(of: "TandemChaos", ["TandemCore", "TandemTestSupport"]),
         tests(of: "TandemConfiguration", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions"]),
         tests(of: "TandemCommand", ["Tandem", "TandemCore", "TandemTransactions"]),
         .testTarget(name: "DocsTests", dependencies: ["TandemCore"], swiftSettings: house),

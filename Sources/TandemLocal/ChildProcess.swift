@@ -91,6 +91,12 @@ package struct ChildProcess: Sendable {
         throw TandemError(.localNodeFailed, "\(name) did not end within \(limit)")
     }
 
+    /// Whether it has ended; nobody else is told then, so its status is 0 afterwards.
+    package var hasEnded: Bool {
+        var status: Int32 = 0
+        return waitpid(processID, &status, WNOHANG) != 0
+    }
+
     /// Cannot wait for long: nothing survives SIGKILL.
     private func end() {
         Glibc.kill(processID, SIGKILL)

@@ -41,8 +41,9 @@ struct Door: Sendable {
         "TandemTestKit": Door(["TandemCore", "TandemLocal"], outside: system.union(["NIOCore", "NIOPosix"])),
         // command
         "TandemBench": Door(transactions.union(["TandemLocal"]), outside: system.union(["Logging", "ServiceLifecycle"])),
+        "TandemChaos": Door(transactions.subtracting(["TandemFailpoints"]).union(["TandemLocal", "TandemTestKit"]), outside: system),
         "TandemCommand": Door(
-            transactions.subtracting(["TandemPostgres"]).union(["Tandem", "TandemBench", "TandemConfiguration", "TandemLocal"]),
+            transactions.subtracting(["TandemPostgres"]).union(["Tandem", "TandemBench", "TandemChaos", "TandemConfiguration", "TandemLocal"]),
             outside: system.union(["ArgumentParser", "Dispatch", "Logging", "ServiceLifecycle", "UnixSignals"])),
     ]
 

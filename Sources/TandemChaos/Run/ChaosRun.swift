@@ -1,0 +1,236 @@
+import Foundation
+import TandemCluster
+import TandemCore
+import TandemLocal
+import TandemPostgres
+import TandemTestKit
+import TandemTransactions
+
+/// `tandem chaos run`: coordinators as processes of their own, faults by a schedule, then everything is healed, recovered and checked.
+package struct ChaosRun: Sendable {
+    /// How long recovery may take after the load has ended, and how long a transaction's outcome is asked for.
+    private static let recoveryLimit = Duration.seconds(60), outcomeLimit = Duration.seconds(5)
+    private static let patience = Duration.seconds(30)
+
+    private let options: ChaosOptions
+    private let program: String
+    private let folder: String
+    private let path: String
+    private let progress: @Sendable (String) -> Void
+
+    /// - Parameters:
+    ///   - options: what it is made of.
+    ///   - program: this program's path, which its coordinators run.
+    ///   - folder: an empty folder for what the run needs; whoever made it removes it.
+    ///   - history: where the history goes.
+    ///   - progress: told what happens, for people.
+    /// - Throws: `configurationInvalid`.
+    package init(
+        _ options: ChaosOptions, program: String, folder: String, history: String, progress: @Sendable @escaping (String) -> Void
+    ) throws {
+        try options.check()
+        self.options = options
+        self.program = program
+        self.folder = folder
+        path = history
+        self.progress = progress
+    }
+
+    /// Runs it on nodes of its own, which end with it.
+    ///
+    /// - Returns: what it brought.
+    /// - Throws: `localNodeFailed` and kin where it could not be run. Cancellation ends coordinators and nodes.
+    package func run() async throws -> ChaosResult {
+        progress("starting \(options.nodes) nodes; seed \(options.seed)")
+        var local = LocalClusterOptions(directory: "\(folder)/nodes", nodeCount: options.nodes, isEphemeral: true)
+        // Processes are killed here, never the machine: what was written is there.
+        local.fsync = false
+        return try await withLocalServers(local) { servers in
+            var configuration = try ClusterConfiguration("chaos", nodes: servers.nodes.map { NodeConfiguration($0.name, conninfo: $0.socketConninfo) })
+            configuration.recoveryInterval = CoordinatorPlan.recoveryInterval
+            configuration.recoveryGrace = CoordinatorPlan.recoveryGrace
+            _ = try await Initialiser(configuration).run()
+            let cluster = try Cluster(configuration)
+            defer { cluster.close() }
+            for node in servers.nodes {
+                for statement in options.workload.schema { _ = try await Self.ask(cluster, node.name, statement) }
+            }
+            return try await Self.withProxies(options.coordinators, servers.nodes, []) { proxies in
+                try await load(servers, cluster, proxies)
+            }
+        }
+    }
+
+    /// Gives the body a proxy for each coordinator and node.
+    private static func withProxies<Value: Sendable>(
+        _ coordinators: Int, _ nodes: [LocalNode], _ sofar: [FaultProxy], _ body: @Sendable @escaping ([[FaultProxy]]) async throws -> Value
+    ) async throws -> Value {
+        guard sofar.count < coordinators * nodes.count else {
+            return try await body((0..<coordinators).map { Array(sofar[($0 * nodes.count)..<(($0 + 1) * nodes.count)]) })
+        }
+        let node = nodes[sofar.count % nodes.count]
+        return try await withFaultProxy(to: .init(host: "127.0.0.1", port: node.port)) { proxy in
+            try await withProxies(coordinators, nodes, sofar + [proxy], body)
+        }
+    }
+
+    private func load(_ servers: LocalCluster, _ cluster: Cluster, _ proxies: [[FaultProxy]]) async throws -> ChaosResult {
+        let begin = MonotonicTime.now
+        let coordinators = (0..<options.coordinators).map { number in
+            CoordinatorProcess(number: number, program: program, folder: folder) { incarnation in
+                CoordinatorPlan(
+                    options: options, number: number, incarnation: incarnation, cluster: cluster.configuration.name,
+                    nodes: zip(servers.nodes, proxies[number]).map { node, proxy in
+                        CoordinatorPlan.Node(
+                            name: node.name,
+                            conninfo: "host=127.0.0.1 port=\(proxy.port) dbname=\(node.database) user=\(node.user) sslmode=disable gssencmode=disable",
+                            password: node.password)
+                    },
+                    history: "\(folder)/history-\(number)-\(incarnation).jsonl", start: begin)
+            }
+        }
+        let own = "\(folder)/history-run.jsonl"
+        let history = try HistoryWriter(path: own)
+        let watch = PreparedWatch(cluster)
+        var counts: [FaultKind: Int] = [:]
+        var died: [Int] = []
+        var left = 0
+        do {
+            for coordinator in coordinators { try coordinator.start() }
+            let nemesis = Nemesis(servers, cluster, coordinators, proxies, history, watch, progress)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await watch.run() }
+                group.addTask {
+                    let start = ContinuousClock.now
+                    try await nemesis.run(options.schedule, from: start)
+                    try await Task.sleep(until: start + .seconds(options.seconds))
+                }
+                // The watch never ends by itself.
+                try await group.next()
+                group.cancelAll()
+            }
+            counts = nemesis.counts
+            died = coordinators.filter(\.hasEnded).map(\.number)
+            progress("everything is healed; the coordinators end")
+            await withTaskGroup(of: Void.self) { group in for coordinator in coordinators { group.addTask { await coordinator.stop() } } }
+            left = try await recover(cluster, watch)
+        } catch {
+            for coordinator in coordinators { await coordinator.kill() }
+            throw error
+        }
+        return try await conclude(cluster, watch, history, own, counts: counts, died: died, left: left)
+    }
+
+    /// Recovery as any process runs it, until nothing is prepared; how many branches are left.
+    private func recover(_ cluster: Cluster, _ watch: PreparedWatch) async throws -> Int {
+        watch.healed()
+        return try await withThrowingTaskGroup(of: Int?.self) { group in
+            group.addTask {
+                do { try await cluster.run() } catch is CancellationError {}
+                return nil
+            }
+            group.addTask { try await watch.untilNothingIsPrepared(within: Self.recoveryLimit) }
+            defer { group.cancelAll() }
+            while let next = try await group.next() {
+                if let next { return next }
+            }
+            throw CancellationError()
+        }
+    }
+
+    // MARK: The end
+
+    private func conclude(
+        _ cluster: Cluster, _ watch: PreparedWatch, _ history: HistoryWriter, _ own: String, counts: [FaultKind: Int], died: [Int], left: Int
+    ) async throws -> ChaosResult {
+        progress("reading what is there, and checking it")
+        var result = ChaosResult(options)
+        let files = try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasPrefix("history-") && $0 != "history-run.jsonl" }.sorted()
+        let merged = try HistoryMerge(files.map { "\(folder)/\($0)" } + [own])
+        (result.transactions, result.acknowledged, result.rolled_back) = (merged.sent, merged.acknowledged, merged.rolledBack)
+        let unknown = merged.unknown
+        result.unknown = unknown.count
+        let outcomes = try await outcomes(of: unknown, cluster)
+        result.unknown_committed = outcomes.values.count { $0 == .committed }
+        result.unknown_after_recovery = outcomes.values.count { $0 == .inDoubt }
+        try history.write(outcomes.sorted { $0.key < $1.key }.map { HistoryLine.outcome($0.key, $0.value) })
+        let run = try runLine(cluster)
+        try merged.write(to: path, run: run)
+        // Where every append to a key is lost there is no row to read, which has to be said.
+        let used = options.workload == .listAppend ? try HistoryCheck(path: path).history().keys.map(Int.init) : []
+        for (index, node) in cluster.configuration.nodes.map(\.name).enumerated() {
+            let own = used.filter { ListAppendWorkload.node(of: $0, among: options.nodes) == index }
+            try history.write(try await final(cluster, node, keys: own))
+        }
+        try HistoryMerge(files.map { "\(folder)/\($0)" } + [own]).write(to: path, run: run)
+        let check = try HistoryCheck(path: path)
+        let report = try check.run()
+        let more =
+            died.map { Finding(kind: "coordinator-died", isViolation: true, message: "coordinator \($0 + 1) ended by itself: \(log(of: $0))") }
+            + (options.workload == .listAppend ? OutcomeCheck(history: try check.history()).findings(outcomes) : [])
+        result.findings = report.findings + more
+        result.violations = report.violations + more.count
+        result.in_doubt_after = left
+        result.recovery_seconds = .init(watch.seconds)
+        for (kind, count) in counts { result.faults[kind.rawValue] = count }
+        result.judge(asked: options.faults)
+        return result
+    }
+
+    /// The last words of a coordinator.
+    private func log(of number: Int) -> String {
+        String(decoding: (FileManager.default.contents(atPath: "\(folder)/coordinator-\(number).log") ?? Data()).suffix(500), as: UTF8.self)
+    }
+
+    /// The first line of a history: what the run was made of, so that it can be repeated.
+    private func runLine(_ cluster: Cluster) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys]
+        let options = String(decoding: try encoder.encode(options), as: UTF8.self)
+        let nodes = cluster.configuration.nodes.map { "\"\($0.name)\"" }.joined(separator: ",")
+        return
+            #"{"process":-1,"type":"info","f":"run","seed":\#(self.options.seed),"workload":"\#(self.options.workload.rawValue)","nodes":[\#(nodes)],"options":\#(options)}"#
+    }
+
+    /// What became of transactions whose callers were told nothing, as anybody can ask.
+    private func outcomes(of unknown: [TransactionID], _ cluster: Cluster) async throws -> [TransactionID: Outcome] {
+        try await withThrowingTaskGroup(of: (TransactionID, Outcome).self) { group in
+            var rest = unknown[...], outcomes: [TransactionID: Outcome] = [:]
+            func add() {
+                guard let next = rest.popFirst() else { return }
+                group.addTask { (next, try await cluster.outcome(of: next, within: Self.outcomeLimit)) }
+            }
+            for _ in 0..<8 { add() }
+            while let (id, outcome) = try await group.next() {
+                outcomes[id] = outcome
+                add()
+            }
+            return outcomes
+        }
+    }
+
+    /// What is on a node, as lines of the history; `keys` are those of lists that were used there.
+    private func final(_ cluster: Cluster, _ node: NodeName, keys: [Int]) async throws -> [String] {
+        switch options.workload {
+        case .listAppend:
+            let rows = try await Self.ask(cluster, node, "SELECT key, array_to_json(elements) FROM chaos_list ORDER BY key")
+            var lists = Dictionary(uniqueKeysWithValues: keys.map { ($0, "[]") })
+            for row in 0..<rows.rowCount {
+                if let key = rows.text(row, 0).flatMap({ Int($0) }) { lists[key] = rows.text(row, 1) ?? "[]" }
+            }
+            return lists.sorted { $0.key < $1.key }.map { HistoryLine.final("txn", node: node, #"[["r",\#($0.key),\#($0.value)]]"#) }
+        case .bank:
+            let accounts = try await Self.ask(cluster, node, "SELECT json_agg(balance ORDER BY id) FROM chaos_account")
+            let ledger = try await Self.ask(cluster, node, "SELECT json_build_array(transaction_id, account, amount) FROM chaos_ledger ORDER BY transaction_id")
+            return [HistoryLine.final("balances", node: node, accounts.text(0, 0) ?? "[]")]
+                + (0..<ledger.rowCount).map { HistoryLine.final("ledger", node: node, ledger.text($0, 0) ?? "[]") }
+        }
+    }
+
+    private static func ask(_ cluster: Cluster, _ node: NodeName, _ sql: String) async throws -> ResultSet {
+        let reply = try await cluster.runControl(node, Batch([Statement(sql, isPrepared: false)]), within: patience).only
+        if let error = reply.error { throw TandemError(error, node: node, phase: "chaos") }
+        guard let result = reply.results.last else { throw TandemError(.protocolViolation, "the server sent no answer", node: node) }
+        return result
+    }
+}

@@ -45,6 +45,7 @@ struct Audit: AsyncParsableCommand, Reporting {
         case .table:
             if !report.findings.isEmpty { try Output.write(report.findings.table) }
             Talk.say("\(report.rows) rows compared, \(report.findings.count) contradict")
+            if report.unexamined > 0 { Talk.say("\(report.unexamined) more seem to: find out which node lost commits") }
         }
         if !report.findings.isEmpty { throw Ending(.problemFound) }
     }

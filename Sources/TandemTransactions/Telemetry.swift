@@ -25,6 +25,8 @@ final class Telemetry: Sendable {
         case passes = "tandem_recovery_passes_total"
         case alarms = "tandem_heuristic_total"
         case contradictions = "tandem_contradictions"
+        case deadlocks = "tandem_deadlocks_total"
+        case probes = "tandem_deadlock_probes_total"
         case forgotten = "tandem_register_rows_removed_total"
     }
 
@@ -47,6 +49,8 @@ final class Telemetry: Sendable {
 
     let nodes: [NodeName: NodeTelemetry]
     let passes: Counter
+    let deadlocks: Counter
+    let probes: Counter
     let rowsRemoved: Counter
     private let outcomes: [Outcome: Counter]
     private let duration: Timer
@@ -74,6 +78,8 @@ final class Telemetry: Sendable {
         alarms = Dictionary(
             uniqueKeysWithValues: [RecoveryMachine.Settlement.lost, .mixed, .held].map { ($0.rawValue, counter(.alarms, ("kind", $0.rawValue))) })
         passes = counter(.passes)
+        deadlocks = counter(.deadlocks)
+        probes = counter(.probes)
         rowsRemoved = counter(.forgotten)
         nodes = Dictionary(
             uniqueKeysWithValues: configuration.nodes.map { node in

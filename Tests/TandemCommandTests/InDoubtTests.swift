@@ -50,10 +50,18 @@ extension BuiltProgram {
         func contradiction() async throws {
             try await withNodes { nodes in
                 try await nodes.makeAccounts(on: "n1", "n2")
-                let id = "018f3e2a-7c4b-7d11-9a52-0123456789ab"
-                _ = try await nodes.tandem(
-                    "tx", "run", "-", environment: ["TANDEM_FAILPOINTS": "after_decision=kill"], input: DevNodes.transfer + "id: \(id)\n")
+                let file = try String(contentsOfFile: nodes.configuration, encoding: .utf8)
+                try (file + "\nrecovery: {audit: 1s}\n").write(toFile: nodes.configuration, atomically: true, encoding: .utf8)
+                // Whoever looks after the cluster has looked before, and ended.
+                let before = try nodes.start(["serve"])
+                try await until("the nodes were compared") {
+                    try await nodes.sql("n1", "SELECT count(*) FROM tandem.operation WHERE what = 'compared'") == "1"
+                }
+                before.send(SIGKILL)
+                _ = await before.end()
+                _ = try await nodes.tandem("tx", "run", "-", environment: ["TANDEM_FAILPOINTS": "after_decision=kill"], input: DevNodes.transfer)
                 let gid = try await nodes.sql("n1", "SELECT gid FROM pg_prepared_xacts")
+                let id = String(gid.split(separator: ":")[2])
                 try await nodes.sql("n1", "ROLLBACK PREPARED '\(gid)'")
                 let audit = try await nodes.tandem("audit")
                 #expect(audit.code == 3 && audit.output.contains(id), "\(audit.output)")

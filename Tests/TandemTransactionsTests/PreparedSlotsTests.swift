@@ -53,7 +53,7 @@ struct PreparedSlotsTests {
 
     @Test("slots that somebody else has taken leave a smaller share, which the next second's first vote reads")
     func others() async throws {
-        let permits = PreparedPermits()
+        let permits = PreparedPermits(), id = TransactionID.fresh()
         try await withCluster { test in
             _ = try await test.transfer()
             let identity = try #require(test.cluster.nodes["n2"]?.identity)
@@ -61,13 +61,13 @@ struct PreparedSlotsTests {
             #expect(permits.mustRead(identity) == nil)
             permits.note(PreparedSlots(maximum: 3, taken: 1, coordinators: 1), of: identity, before: 0, reserve: 0)
             let reactor = test.cluster.lanes[0].reactor
-            for _ in 1...2 { #expect(await permits.take([identity], reserve: 0, deadline: .now + .seconds(30), reactor: reactor)) }
-            #expect(await !permits.take([identity], reserve: 0, deadline: .now, reactor: reactor))
+            for _ in 1...2 { #expect(await permits.take([identity], for: id, reserve: 0, deadline: .now + .seconds(30), reactor: reactor)) }
+            #expect(await !permits.take([identity], for: id, reserve: 0, deadline: .now, reactor: reactor))
             // The third waits until one comes back, or until the server has more.
-            async let third = permits.take([identity], reserve: 0, deadline: .now + .seconds(30), reactor: reactor)
+            async let third = permits.take([identity], for: id, reserve: 0, deadline: .now + .seconds(30), reactor: reactor)
             permits.note(PreparedSlots(maximum: 4, taken: 3, coordinators: 1), of: identity, before: 2, reserve: 0)
             #expect(await third)
-            for _ in 1...3 { permits.release(identity) }
+            for _ in 1...3 { permits.release(identity, of: id) }
         }
     }
 }

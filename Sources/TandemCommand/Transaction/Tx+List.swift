@@ -10,8 +10,8 @@ extension Tx {
             commandName: "ls", abstract: "The transactions that have a prepared branch somewhere, the oldest first, and those that contradict themselves.",
             discussion: """
                 A contradiction is a transaction that is committed on some of its nodes only: a failover lost a part of it, or somebody ended a branch against the \
-                decision. It stays here until it is accepted (tandem audit --accept). Exit codes: 3 where there is one, 5 where a node did not answer, on which \
-                there may be more.
+                decision. It stays here until it is accepted (tandem audit --accept). Exit codes: 3 where there is one, else 5 where a node did not answer, on \
+                which there may be more.
                 """)
 
         @OptionGroup var global: GlobalOptions
@@ -37,8 +37,9 @@ extension Tx {
                     JSON.object([("transactions", JSON(transactions)), ("contradictions", JSON(contradictions)), ("unreachable", JSON(unreachable))]))
             case .table: try Self.write(transactions, contradictions)
             }
-            if !unreachable.isEmpty { throw Ending(.unreachable) }
+            // Whatever more there may be: what is known to be wrong comes first.
             if !contradictions.isEmpty { throw Ending(.problemFound) }
+            if !unreachable.isEmpty { throw Ending(.unreachable) }
         }
 
         private static func write(_ transactions: [TransactionDescription], _ contradictions: [Contradiction]) throws {

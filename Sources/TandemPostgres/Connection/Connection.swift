@@ -1,7 +1,7 @@
 import CLibPQ
 import DequeModule
 package import Logging
-import TandemCore
+package import TandemCore
 
 /// One session with a server, in libpq's pipeline mode.
 ///
@@ -48,6 +48,13 @@ package final class Connection: @unchecked Sendable {
     package var stopper: ((_ otherwise: @escaping @Sendable () -> Void) -> Void)?
     /// What the owner knows about the node behind this connection, set once after it was checked.
     package var attachment: (any Sendable)?
+    /// The transaction whose branch the session is, as its owner says.
+    package private(set) var transaction: TransactionID?
+
+    /// Notes whose branch the session is.
+    package func belong(to transaction: TransactionID?) {
+        if reactor.isCurrent { self.transaction = transaction } else { reactor.execute { self.transaction = transaction } }
+    }
 
     /// Adopts a connection that has been established. Confined.
     init(adopting connection: OpaquePointer, reactor: Reactor, logger: Logger, keepsStatements: Bool) {

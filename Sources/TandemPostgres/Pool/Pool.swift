@@ -56,6 +56,11 @@ package final class Pool: @unchecked Sendable {
     /// Leases that wait for a connection.
     package var queueLength: Int { waiters.count }
 
+    /// The transactions whose branches the sessions are, by the sessions' server processes. Confined.
+    package var transactions: [Int32: TransactionID] {
+        open.values.reduce(into: [:]) { if let transaction = $1.transaction { $0[$1.backend] = transaction } }
+    }
+
     // MARK: Leases
 
     /// Leases a connection: an idle one, the one used last first, or a new one while there is room.

@@ -118,16 +118,17 @@ extension Commit {
 
     /// R16: never silent. What the caller is told stays; that a branch went another way is for whoever looks after the nodes.
     private func contradict(_ kind: Contradiction.Kind, _ node: NodeID) {
-        guard let name = branch(at: node)?.name, let other = seats.first(where: { $0.session.name != name })?.session.name else { return }
+        let name = branch(at: node)?.name ?? seats[0].session.name, other = seats.first { $0.session.name != name }?.session.name ?? name
         let commitPoint = branch(at: commitPoint)?.name ?? name
         // The branch committed by itself, while the others were rolled back; or the others committed without it.
         let isAlone = machine.outcome == .rolledBack || name == commitPoint
         let contradiction = Contradiction(
             transaction: transaction, kind: kind, committed: isAlone ? name : commitPoint,
             missing: isAlone ? (name == commitPoint ? other : commitPoint) : name)
-        let cluster = cluster
-        // Nobody who runs a transaction waits for it. The comparison of the registers finds it again where this is lost.
-        Task { try? await ContradictionRecord(cluster: cluster).report(contradiction) }
+        let record = ContradictionRecord(cluster: cluster)
+        record.raise(contradiction)
+        // Nobody who runs a transaction waits until it is written down. Where that fails, the comparison of the registers finds it again.
+        Task { try? await record.report(contradiction, isRaised: true) }
     }
 
     // MARK: Failpoints and phase two in the background
@@ -195,7 +196,7 @@ extension Commit {
     private mutating func ending(of node: NodeID, isAwaited: Bool) -> @Sendable (Result<BatchReply, ConnectionFailure>?) -> Void {
         let runtime = runtime, cluster = cluster, transaction = transaction, permit = takeOverPermit(node), name = branch(at: node)?.name
         return { answer in
-            if let permit { runtime.permits.release(permit) }
+            if let permit { runtime.permits.release(permit, of: transaction) }
             guard isAwaited, let name, answer.map({ Self.finish(from: $0) }) != .done else { return }
             runtime.leftPending(transaction, [name], cluster)
         }

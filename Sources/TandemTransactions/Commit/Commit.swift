@@ -94,7 +94,10 @@ struct Commit {
             throw rolledBack()
         }
         await act(machine.on(.begin))
-        if machine.outcome == .rolledBack { await explain() }
+        if machine.outcome == .rolledBack {
+            await explain()
+            if let known = cause { cause = await runtime.deadlocks.explain(known, transaction, cluster) }
+        }
         return try conclusion()
     }
 
@@ -155,7 +158,7 @@ struct Commit {
         guard identities.count == voters.count else { return false }
         await readSlots(of: voters)
         let isGranted = await runtime.permits.take(
-            identities, reserve: cluster.configuration.preparedReserve, deadline: deadline, reactor: lane.reactor)
+            identities, for: transaction, reserve: cluster.configuration.preparedReserve, deadline: deadline, reactor: lane.reactor)
         if isGranted { for (index, identity) in zip(voters, identities) { seats[index].permit = identity } }
         return isGranted
     }
@@ -182,6 +185,6 @@ struct Commit {
     }
 
     mutating func givePermit(_ node: NodeID) {
-        if let identity = takeOverPermit(node) { runtime.permits.release(identity) }
+        if let identity = takeOverPermit(node) { runtime.permits.release(identity, of: transaction) }
     }
 }

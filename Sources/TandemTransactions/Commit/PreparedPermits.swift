@@ -12,6 +12,7 @@ import TandemPostgres
 final class PreparedPermits: Sendable {
     private struct Waiter {
         let number: UInt64
+        let transaction: TransactionID
         let servers: [Int64]
         let grant: CheckedContinuation<Bool, Never>
     }
@@ -19,6 +20,8 @@ final class PreparedPermits: Sendable {
     private struct State {
         var capacity: [Int64: Int] = [:]
         var used: [Int64: Int] = [:]
+        /// Who holds how many of them.
+        var holders: [Int64: [TransactionID: Int]] = [:]
         /// When the slots of a server are to be read again.
         var isStale: [Int64: ContinuousClock.Instant] = [:]
         var waiting: Deque<Waiter> = []
@@ -31,9 +34,15 @@ final class PreparedPermits: Sendable {
             return wanted.allSatisfy { used[$0.key, default: 0] + $0.value <= max($0.value, capacity[$0.key, default: 0]) }
         }
 
-        mutating func take(_ servers: [Int64]) {
-            for server in servers { used[server, default: 0] += 1 }
+        mutating func take(_ servers: [Int64], _ transaction: TransactionID) {
+            for server in servers {
+                used[server, default: 0] += 1
+                holders[server, default: [:]][transaction, default: 0] += 1
+            }
         }
+
+        /// The servers on which there is too little left for a waiter.
+        func exhausted(_ servers: [Int64]) -> [Int64] { Set(servers).filter { used[$0, default: 0] >= max(1, capacity[$0, default: 0]) }.sorted() }
     }
 
     /// How long a server's answer counts.
@@ -72,21 +81,23 @@ final class PreparedPermits: Sendable {
     /// Waits in line for one permit on the server of each node.
     ///
     /// - Returns: whether they were granted before the deadline.
-    func take(_ nodes: [NodeIdentity], reserve: Int, deadline: ContinuousClock.Instant, reactor: Reactor) async -> Bool {
+    func take(
+        _ nodes: [NodeIdentity], for transaction: TransactionID, reserve: Int, deadline: ContinuousClock.Instant, reactor: Reactor
+    ) async -> Bool {
         let servers = nodes.map(\.systemIdentifier)
         let isGranted = state.withLock { state in
             for node in nodes where state.capacity[node.systemIdentifier] == nil {
                 state.capacity[node.systemIdentifier] = node.maximumPrepared - reserve
             }
             guard state.waiting.isEmpty, state.fits(servers) else { return false }
-            state.take(servers)
+            state.take(servers, transaction)
             return true
         }
         if isGranted { return true }
         return await withCheckedContinuation { continuation in
             let number = state.withLock { state in
                 state.number += 1
-                state.waiting.append(Waiter(number: state.number, servers: servers, grant: continuation))
+                state.waiting.append(Waiter(number: state.number, transaction: transaction, servers: servers, grant: continuation))
                 return state.number
             }
             grantNext()
@@ -104,16 +115,35 @@ final class PreparedPermits: Sendable {
     }
 
     /// Gives a permit back, once its branch is finished or was seen to be absent.
-    func release(_ node: NodeIdentity) {
-        state.withLock { $0.used[node.systemIdentifier, default: 1] -= 1 }
+    func release(_ node: NodeIdentity, of transaction: TransactionID) {
+        let server = node.systemIdentifier
+        state.withLock { state in
+            state.used[server, default: 1] -= 1
+            let left = state.holders[server]?[transaction].map { $0 - 1 } ?? 0
+            state.holders[server]?[transaction] = left > 0 ? left : nil
+        }
         grantNext()
+    }
+
+    /// Who waits here for whom (D5): the first in line until one of those gives a permit back who hold them, the others for the first one.
+    func waits(_ cluster: Cluster) -> [WaitEdge] {
+        let (waiting, holders, exhausted) = state.withLock { state in
+            (state.waiting.map { ($0.transaction, $0.servers) }, state.holders, state.waiting.first.map { state.exhausted($0.servers) } ?? [])
+        }
+        guard let (first, servers) = waiting.first else { return [] }
+        func name(_ server: Int64?) -> NodeName? { cluster.nodes.values.first { $0.identity?.systemIdentifier == server }?.name }
+        func edge(_ waiter: TransactionID, _ blocker: TransactionID, _ server: Int64?) -> WaitEdge? {
+            name(server).map { WaitEdge(.transaction(waiter), for: .transaction(blocker), on: $0, session: nil, statement: "a slot for a prepared branch") }
+        }
+        let own = exhausted.flatMap { server in (holders[server] ?? [:]).keys.compactMap { edge(first, $0, server) } }
+        return own + waiting.dropFirst().compactMap { edge($0.0, first, servers.first) }
     }
 
     private func grantNext() {
         while true {
             let next: Waiter? = state.withLock { state in
                 guard let first = state.waiting.first, state.fits(first.servers) else { return nil }
-                state.take(first.servers)
+                state.take(first.servers, first.transaction)
                 return state.waiting.popFirst()
             }
             guard let next else { return }

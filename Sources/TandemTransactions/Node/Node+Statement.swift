@@ -31,7 +31,7 @@ extension Node {
             try await lane.admission.enter([node.name], deadline: deadline)
             defer { lane.reactor.execute { lane.admission.leave([node.name]) } }
             let session = BranchSession(
-                node: node, transaction: .fresh(isRecorded: false), lane: lane, options: TransactionOptions(), deadline: deadline)
+                cluster, node: node, transaction: .fresh(isRecorded: false), lane: lane, options: TransactionOptions(), deadline: deadline)
             defer { lane.reactor.execute { session.giveBack() } }
             return try await run(statement, on: session, lane.reactor, deadline)
         }

@@ -9,6 +9,8 @@ public struct AuditReport: Sendable, Codable {
     public let rows: Int
     /// What contradicts.
     public let findings: [Contradiction]
+    /// Transactions that seem to contradict, too, and were not looked at: there are too many, so a node must have gone back in time.
+    public let unexamined: Int
 }
 
 extension Cluster {
@@ -20,8 +22,7 @@ extension Cluster {
     ///
     /// - Parameter age: how far back, by the ids' time; everything that the registers remember by default.
     /// - Returns: how many rows were compared and what contradicts.
-    /// - Throws: `nodeUnreachable` and kin when a node does not answer; `refusedBySafetyRule` where so much contradicts that a node must have gone back
-    ///   in time; `CancellationError`.
+    /// - Throws: `nodeUnreachable` and kin when a node does not answer; `CancellationError`.
     @concurrent
     public func audit(since age: Duration? = nil) async throws -> AuditReport {
         // Who they are is known once they have been connected to.
@@ -29,8 +30,8 @@ extension Cluster {
         let now = TransactionID.fresh().milliseconds
         let start = age.map { now - min(now, UInt64(max(0, $0.wholeMilliseconds))) } ?? 0
         let end = TransactionID.make(milliseconds: now, random: (.max, .max))
-        let (findings, rows) = try await RegisterComparison(cluster: self).compare(after: .make(milliseconds: start, random: (0, 0)), upTo: end)
-        return AuditReport(rows: rows, findings: findings)
+        let result = try await RegisterComparison(cluster: self).compare(after: .make(milliseconds: start, random: (0, 0)), upTo: end)
+        return AuditReport(rows: result.rows, findings: result.contradictions, unexamined: result.unexamined)
     }
 
     /// The contradictions that recovery, clean-up and ``Cluster/run()`` have found and nobody has accepted since.

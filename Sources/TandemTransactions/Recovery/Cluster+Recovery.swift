@@ -6,17 +6,47 @@ import TandemPostgres
 
 extension Cluster {
     /// Looks after the transactions of this cluster until the task is cancelled: finishes branches that were left prepared, whoever left them,
-    /// removes rows that nobody needs any more, and compares what is committed on one node with its other nodes.
+    /// removes rows that nobody needs any more, compares what is committed on one node with its other nodes, and ends deadlocks that no single node can see.
     ///
     /// Any number of processes may run it, next to each other and to any coordinators. It never fails because a node is down: it looks again.
     @concurrent
     public func run() async throws {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await self.lookAfterBranches() }
+            group.addTask { await self.lookForDeadlocks() }
+            // Everything that the registers remember may take long, and branches wait for nobody.
+            group.addTask { await self.compareRegisters() }
+        }
+    }
+
+    private func compareRegisters() async {
+        var comparison = ComparisonPass(cluster: self)
+        while !Task.isCancelled {
+            do { try await comparison.run() } catch let error as TandemError where error.code == .refusedBySafetyRule {
+                configuration.logger.critical("a node seems to have lost commits", metadata: ["tandem.reason": "\(error)"])
+            } catch {
+                if !Task.isCancelled { configuration.logger.warning("registers were not compared", metadata: ["tandem.reason": "\(error)"]) }
+            }
+            do { try await Task.sleep(for: configuration.auditInterval) } catch { return }
+        }
+    }
+
+    private func lookForDeadlocks() async {
+        let pass = DeadlockPass(cluster: self)
+        while !Task.isCancelled {
+            let start = ContinuousClock.now
+            await pass.run()
+            // One after another, and never more than one a second.
+            do { try await Task.sleep(until: start + DeadlockPass.interval) } catch { return }
+        }
+    }
+
+    private func lookAfterBranches() async {
         let runtime = TransactionRuntime.of(self), telemetry = runtime.telemetry
         runtime.runnerStarted()
         defer { runtime.runnerEnded() }
         let retention = RetentionPass(cluster: self)
         var nextRetention = ContinuousClock.now + retention.interval
-        var comparison = ComparisonPass(cluster: self), nextComparison = ContinuousClock.now
         while !Task.isCancelled {
             let wakes = runtime.wakes
             _ = await RecoveryPass(cluster: self, grace: configuration.recoveryGrace, isDryRun: false).run()
@@ -28,14 +58,6 @@ extension Cluster {
                     if !Task.isCancelled { configuration.logger.warning("rows of the register stay for now", metadata: ["tandem.reason": "\(error)"]) }
                 }
                 nextRetention = .now + retention.interval
-            }
-            if ContinuousClock.now >= nextComparison {
-                do { try await comparison.run() } catch let error as TandemError where error.code == .refusedBySafetyRule {
-                    configuration.logger.critical("a node seems to have lost commits", metadata: ["tandem.reason": "\(error)"])
-                } catch {
-                    if !Task.isCancelled { configuration.logger.debug("registers were not compared", metadata: ["tandem.reason": "\(error)"]) }
-                }
-                nextComparison = .now + configuration.auditInterval
             }
             await runtime.pause(for: configuration.recoveryInterval, after: wakes)
         }

@@ -1,3 +1,4 @@
+import Logging
 import TandemCluster
 import TandemCore
 import TandemPostgres
@@ -5,41 +6,60 @@ import TandemPostgres
 /// What `Cluster.run()` does about losses that leave nothing prepared behind: it compares what was committed lately, and everything that the registers
 /// remember once a node is on a new timeline.
 ///
-/// A node's timeline rises when a standby takes over or a backup is restored: only then can commits be gone that were there. The nodes themselves keep on
-/// which one they were compared, so a failover is noticed whoever runs and whenever that is.
+/// A node's timeline rises when a standby takes over or a backup is restored, which is when commits can be gone that were there. The nodes themselves keep on
+/// which one they were compared, and up to where, so it does not matter who runs and whenever that is.
 struct ComparisonPass {
     /// Ids are made when transactions begin: one that takes long has an old one when it commits. What is younger than the lag is being committed, and each
     /// would be looked at closely.
     private static let overlap = Duration.seconds(60), lag = Duration.seconds(5)
+    /// How often it is written down up to where was compared.
+    private static let noteInterval = Duration.seconds(600)
 
     let cluster: Cluster
-    /// Up to where what was committed lately is compared.
+    /// Up to where what was committed lately is compared, in milliseconds.
     private var upTo: UInt64?
+    private var nextNote = ContinuousClock.now
+    /// What seemed to contradict and was still open, prepared or out of reach.
+    private var unsettled: Set<TransactionID> = []
 
     init(cluster: Cluster) { self.cluster = cluster }
 
-    private var nodes: [NodeName] { cluster.configuration.nodes.map(\.name) }
-
-    /// Compares once, and records what contradicts.
+    /// Compares once, and records what contradicts. Nodes that do not answer are left out, and what was not compared because of them is compared later.
     ///
-    /// - Throws: `nodeUnreachable` and kin where a node cannot be asked, `refusedBySafetyRule` where too much contradicts to look at each; the next time it
-    ///   looks again.
+    /// - Throws: `nodeUnreachable` and kin where a node that answered at first did not later on; `refusedBySafetyRule` where too much contradicts to look at each.
     mutating func run() async throws {
-        let record = ContradictionRecord(cluster: cluster), comparison = RegisterComparison(cluster: cluster)
-        var moved: [(node: NodeName, timeline: UInt32)] = []
-        for node in nodes {
-            let last = try await record.timeline(of: node)
-            // The question has connected, so who answers is known.
-            guard let timeline = cluster.nodes[node]?.identity?.timeline, timeline != last else { continue }
-            moved.append((node, timeline))
+        let record = ContradictionRecord(cluster: cluster)
+        var moved: [NodeName: UInt32] = [:], noted: UInt64?
+        var reachable: Set<NodeName> = []
+        for node in cluster.configuration.nodes.map(\.name) {
+            do {
+                let state = try await record.compared(on: node)
+                reachable.insert(node)
+                if state.timeline != state.last { moved[node] = state.timeline }
+                noted = max(noted ?? 0, state.upTo ?? 0)
+            } catch let error as TandemError {
+                cluster.configuration.logger.warning(
+                    "a node's register cannot be compared now", metadata: ["tandem.node": "\(node)", "tandem.reason": "\(error)"])
+            }
         }
+        guard reachable.count > 1 else { return }
+        let isComplete = reachable.count == cluster.configuration.nodes.count
         let now = TransactionID.fresh().milliseconds
         // After a failover nothing waits; otherwise what is younger is left to the next time.
         let end = moved.isEmpty ? now - UInt64(Self.lag.wholeMilliseconds) : now
-        let window = UInt64((Self.overlap + cluster.configuration.auditInterval).wholeMilliseconds)
-        let start = moved.isEmpty ? min(upTo ?? now, now) - window : 0
-        try await comparison.report(after: .make(milliseconds: start, random: (0, 0)), upTo: .make(milliseconds: end, random: (.max, .max)))
-        for (node, timeline) in moved { try await record.note(timeline: timeline, of: node) }
+        let last = upTo ?? noted ?? 0, overlap = UInt64(Self.overlap.wholeMilliseconds)
+        let start = moved.isEmpty && last > overlap ? min(last, now) - overlap : 0
+        let result = try await RegisterComparison(cluster: cluster).compare(
+            after: .make(milliseconds: start, random: (0, 0)), upTo: .make(milliseconds: end, random: (.max, .max)), unsettled: unsettled, among: reachable)
+        for contradiction in result.contradictions { try await record.report(contradiction) }
+        unsettled = result.unsettled
+        if let excess = result.excess { throw excess }
+        for (node, timeline) in moved where isComplete { try await record.note(timeline: timeline, of: node) }
+        guard isComplete else { return }
         upTo = end
+        // Whoever begins anew begins there, so it stays below what is unsettled.
+        guard let node = reachable.min(), ContinuousClock.now >= nextNote else { return }
+        try await record.note(upTo: min(end, unsettled.min()?.milliseconds ?? end), on: node)
+        nextNote = .now + Self.noteInterval
     }
 }

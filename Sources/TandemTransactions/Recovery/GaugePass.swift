@@ -50,7 +50,7 @@ struct GaugePass {
                                    WHERE w.locktype = 'transactionid' AND NOT w.granted AND w.transactionid = o.transaction)) FILTER (WHERE o.is_own),
                    (SELECT pg_catalog.count(DISTINCT l.objid) FROM pg_catalog.pg_locks l
                     WHERE l.locktype = 'advisory' AND l.classid = \(Presence.key) AND l.objsubid = 2),
-                   (SELECT pg_catalog.count(*) \(ContradictionRecord.openRows))
+                   (SELECT pg_catalog.count(DISTINCT o.transaction_id) \(ContradictionRecord.openRows))
             FROM (SELECT p.prepared, p.transaction, pg_catalog.starts_with(p.gid, $1) AS is_own FROM pg_catalog.pg_prepared_xacts p
                   WHERE p.database = pg_catalog.current_database()) o
             """, parameters: ParameterBuffer(texts: [GID.prefix(of: cluster)]))

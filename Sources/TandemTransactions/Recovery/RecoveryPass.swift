@@ -74,7 +74,7 @@ struct RecoveryPass {
 
     /// Whether it is wrong on purpose; see ``TandemFailpoints/Failpoint/recoveryPresumesAbort``.
     private func presumesAbort() async -> Bool {
-        do { try await Failpoints.reach(.recoveryPresumesAbort) } catch { return true }
+        do { try await Failpoints.reach(.recoveryPresumesAbort) } catch { return error as? FailpointError == .injected(.recoveryPresumesAbort) }
         return false
     }
 

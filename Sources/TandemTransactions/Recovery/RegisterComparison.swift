@@ -14,21 +14,37 @@ struct RegisterComparison {
 
     let cluster: Cluster
 
-    /// Compares the rows up to `horizon`, which no prepared branch needs, and reports what contradicts.
-    ///
-    /// - Returns: the transactions whose rows have to stay.
-    func run(upTo horizon: TransactionID) async throws -> Set<TransactionID> {
-        try await report(after: .make(milliseconds: 0, random: (0, 0)), upTo: horizon)
-        let record = ContradictionRecord(cluster: cluster)
-        var kept: Set<TransactionID> = []
-        for node in cluster.namesByNumber.values { kept.formUnion(try await record.open(on: node).map(\.transaction)) }
-        return kept
+    /// What a comparison has brought.
+    struct Result {
+        var contradictions: [Contradiction] = []
+        /// 'W' rows that were looked at.
+        var rows = 0
+        /// Transactions that seemed to contradict and are not settled: prepared, open, or with a node that did not answer. They are to be looked at again.
+        var unsettled: Set<TransactionID> = []
+        /// Transactions that seem to contradict and were not looked at, for there are too many.
+        var unexamined = 0
+
+        /// Why not all was looked at.
+        var excess: TandemError? {
+            guard unexamined > 0 else { return nil }
+            return TandemError(
+                .refusedBySafetyRule, "\(unexamined) more transactions seem to be committed on some of their nodes only",
+                nextStep: "find out which node lost commits; no row is removed before that")
+        }
     }
 
-    /// Compares the rows of some time, and records what contradicts. Parameters and errors are those of ``compare(after:upTo:)``.
-    func report(after start: TransactionID, upTo horizon: TransactionID) async throws {
+    /// Compares the rows up to `horizon`, which no prepared branch needs, and records what contradicts.
+    ///
+    /// - Returns: the transactions whose rows have to stay.
+    /// - Throws: `nodeUnreachable` and kin where a node does not answer, `refusedBySafetyRule` where too much contradicts: no row may go then.
+    func run(upTo horizon: TransactionID) async throws -> Set<TransactionID> {
         let record = ContradictionRecord(cluster: cluster)
-        for contradiction in try await compare(after: start, upTo: horizon).findings { try await record.report(contradiction) }
+        let result = try await compare(after: .make(milliseconds: 0, random: (0, 0)), upTo: horizon)
+        for contradiction in result.contradictions { try await record.report(contradiction) }
+        if let excess = result.excess { throw excess }
+        var kept = result.unsettled
+        for node in cluster.namesByNumber.values { kept.formUnion(try await record.open(on: node).map(\.transaction)) }
+        return kept
     }
 
     /// Compares the rows of some time.
@@ -36,28 +52,35 @@ struct RegisterComparison {
     /// - Parameters:
     ///   - start: rows above it are compared,
     ///   - horizon: up to this one.
-    /// - Returns: what contradicts, and how many 'W' rows were looked at.
-    /// - Throws: `refusedBySafetyRule` where too much contradicts to look at each; `nodeUnreachable` and kin.
-    func compare(after start: TransactionID, upTo horizon: TransactionID) async throws -> (findings: [Contradiction], rows: Int) {
-        let names = cluster.namesByNumber
-        var suspects: Set<TransactionID> = []
-        var rows = 0
+    ///   - earlier: transactions that an earlier comparison left unsettled.
+    ///   - nodes: the nodes that are compared; all by default.
+    /// - Returns: what contradicts, and what has to be looked at again.
+    /// - Throws: `nodeUnreachable` and kin where one of these nodes does not answer.
+    func compare(
+        after start: TransactionID, upTo horizon: TransactionID, unsettled earlier: Set<TransactionID> = [], among nodes: Set<NodeName>? = nil
+    ) async throws -> Result {
+        let names = cluster.namesByNumber.filter { nodes?.contains($0.value) ?? true }
+        var suspects = earlier
+        var result = Result()
         for (id, node) in names {
             let (found, count) = try await contradictions(to: node, id, names, after: start, upTo: horizon)
             suspects.formUnion(found)
-            rows += count
+            result.rows += count
         }
-        guard suspects.count <= Self.mostSuspects else {
-            throw TandemError(
-                .refusedBySafetyRule, "\(suspects.count) transactions seem to be committed on some of their nodes only",
-                nextStep: "find out which node lost commits; no row is removed before that")
-        }
-        var findings: [Contradiction] = []
-        for transaction in suspects.sorted() {
+        for transaction in suspects.sorted().prefix(Self.mostSuspects) {
             // A plain read of one node after the other sees halves of what is just being finished: sessions, gids and rows are read in that order.
-            findings += Self.findings(in: await Survey(cluster: cluster).evidence(of: transaction))
+            let evidence = await Survey(cluster: cluster).evidence(of: transaction)
+            let found = Self.findings(in: evidence)
+            result.contradictions += found
+            if found.isEmpty && !Self.isSettled(evidence) { result.unsettled.insert(transaction) }
         }
-        return (findings, rows)
+        result.unexamined = max(0, suspects.count - Self.mostSuspects)
+        return result
+    }
+
+    /// Whether nothing more can come to light about a transaction that was found not to contradict.
+    private static func isSettled(_ evidence: Evidence) -> Bool {
+        evidence.nodes.allSatisfy { $0.failure == nil && $0.prepared == nil && !$0.isOpen }
     }
 
     /// What the nodes' evidence about one transaction contradicts.

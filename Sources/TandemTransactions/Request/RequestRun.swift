@@ -35,7 +35,7 @@ final class RequestRun: Sendable {
         runtime = admitted.runtime
         self.deadline = deadline
         sessions = options.nodes.compactMap { cluster.nodes[$0] }.map {
-            BranchSession(node: $0, transaction: transaction, lane: lane, options: options, deadline: deadline)
+            BranchSession(cluster, node: $0, transaction: transaction, lane: lane, options: options, deadline: deadline)
         }
         results = Locked(Array(repeating: nil, count: request.operations.count))
     }

@@ -23,6 +23,7 @@ final class BranchSession: Sendable {
         var turnstile = Turnstile()
     }
 
+    private let cluster: Cluster
     let node: NodeRuntime
     let transaction: TransactionID
     let lane: Lane
@@ -30,7 +31,8 @@ final class BranchSession: Sendable {
     let deadline: ContinuousClock.Instant
     let state = Locked(State())
 
-    init(node: NodeRuntime, transaction: TransactionID, lane: Lane, options: TransactionOptions, deadline: ContinuousClock.Instant) {
+    init(_ cluster: Cluster, node: NodeRuntime, transaction: TransactionID, lane: Lane, options: TransactionOptions, deadline: ContinuousClock.Instant) {
+        self.cluster = cluster
         self.node = node
         self.transaction = transaction
         self.lane = lane
@@ -135,8 +137,18 @@ final class BranchSession: Sendable {
             if failure.kind == .cancelled { throw CancellationError() }
             throw error
         }
-        if let error = take(reply, after: opening.count) { throw error }
+        if let error = take(reply, after: opening.count) { throw await explain(error) }
         return Array(reply.results.dropFirst(opening.count))
+    }
+
+    /// The failure as 40P01 where the statement was cancelled to end a deadlock over several nodes.
+    func explain(_ error: TandemError) async -> TandemError {
+        guard error.sqlState == .queryCanceled else { return error }
+        let explained = await TransactionRuntime.of(cluster).deadlocks.explain(error, transaction, cluster)
+        state.withLock { state in
+            if state.failure?.sqlState == .queryCanceled { state.failure = explained }
+        }
+        return explained
     }
 
     func noteTraces(of statements: [Statement], on connection: Connection) {
@@ -260,6 +272,7 @@ final class BranchSession: Sendable {
             connection.reactor.execute { connection.close() }
             return false
         }
+        connection.belong(to: transaction)
         state.withLock { state in
             state.connection = connection
             state.identity = identity
@@ -319,6 +332,7 @@ final class BranchSession: Sendable {
             return state.connection
         }
         guard let connection, let pool = lane.pools[name] else { return }
+        connection.belong(to: nil)
         pool.release(connection)
     }
 }

@@ -56,7 +56,7 @@ public final class GlobalTransaction: Sendable {
                 .undeclaredNode, "the transaction was started for \(options.nodes.map(\.rawValue).joined(separator: ", ")) only", node: name,
                 nextStep: "add the node to the options' nodes, or leave them empty")
         }
-        let fresh = BranchSession(node: node, transaction: id, lane: lane, options: options, deadline: deadline)
+        let fresh = BranchSession(cluster, node: node, transaction: id, lane: lane, options: options, deadline: deadline)
         return state.withLock { state in
             if let other = state.branches.first(where: { $0.name == name }) { return other }
             state.branches.append(fresh)

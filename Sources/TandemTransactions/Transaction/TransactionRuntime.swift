@@ -18,6 +18,7 @@ final class TransactionRuntime: Sendable {
     }
 
     let permits = PreparedPermits()
+    let deadlocks = DeadlockVictims()
     let telemetry: Telemetry
     private let rows = Locked<[NodeID: RowStatement]>([:])
     private let state = Locked(State())
@@ -40,7 +41,10 @@ final class TransactionRuntime: Sendable {
     }
 
     func began(_ transaction: TransactionID) -> Bool { state.withLock { $0.live.insert(transaction).inserted } }
-    func ended(_ transaction: TransactionID) { state.withLock { _ = $0.live.remove(transaction) } }
+    func ended(_ transaction: TransactionID) {
+        state.withLock { _ = $0.live.remove(transaction) }
+        deadlocks.forget(transaction)
+    }
     func isLive(_ transaction: TransactionID) -> Bool { state.withLock { $0.live.contains(transaction) } }
 
     /// A transaction ended here with branches that somebody has to finish.

@@ -27,7 +27,9 @@ struct FailpointSpecification: Hashable, Sendable {
     /// What one hit of `point` does: first what its own script says, then what the script of all points says.
     mutating func hit(_ point: Failpoint) -> [FailpointAction] {
         hits += 1
-        return [scripts[point]?.next(), every?.next()].compactMap(\.self).filter { $0 != .off }
+        // What makes the program wrong happens to nobody who did not name it.
+        let general = point == .recoveryPresumesAbort ? nil : every?.next()
+        return [scripts[point]?.next(), general].compactMap(\.self).filter { $0 != .off }
     }
 
     private mutating func add(_ entry: Substring) throws(FailpointError) {

@@ -72,10 +72,14 @@ public final class FaultProxy: Sendable {
     public func disarm() { state.withLock { $0.rules = [] } }
 
     /// Cuts program and server apart: nothing arrives any more on connections that are open, and new ones are accepted and never answered.
-    public func partition() {
+    ///
+    /// - Returns: how many connections were open.
+    @discardableResult
+    public func partition() -> Int {
         state.withLock { state in
             state.isPartitioned = true
             for connection in state.connections.values { connection.silence() }
+            return state.connections.count
         }
     }
 
@@ -89,8 +93,13 @@ public final class FaultProxy: Sendable {
     }
 
     /// Resets every connection.
-    public func resetAll() {
-        for connection in state.withLock({ Array($0.connections.values) }) { connection.reset() }
+    ///
+    /// - Returns: how many there were.
+    @discardableResult
+    public func resetAll() -> Int {
+        let connections = state.withLock { Array($0.connections.values) }
+        for connection in connections { connection.reset() }
+        return connections.count
     }
 
     /// How many faults have happened.

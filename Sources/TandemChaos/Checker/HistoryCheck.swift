@@ -10,6 +10,8 @@ package struct HistoryCheck {
         package let findings: [Finding]
         /// Figures of lists, where the history is of them.
         package var lists: CheckReport?
+        /// Why the history says too little to be judged.
+        package var reasons: [String] = []
     }
 
     /// Findings that are shown; the count is of all.
@@ -57,11 +59,19 @@ package struct HistoryCheck {
             let whole = text.lastIndex(of: "\n").map { text[..<$0] } ?? ""
             var checker = try BankChecker(whole.split(separator: "\n"))
             let findings = checker.check()
-            return Report(transactions: checker.count, violations: findings.count(where: \.isViolation), findings: Array(findings.prefix(Self.most)))
+            var report = Report(transactions: checker.count, violations: findings.count(where: \.isViolation), findings: Array(findings.prefix(Self.most)))
+            if checker.count == 0 { report.reasons.append("it holds no transfer") }
+            if !checker.isFinished { report.reasons.append("it does not say what was on the nodes at the end") }
+            return report
         }
         let report = ListAppendChecker(try history(), level: level).check()
-        return Report(
+        var result = Report(
             transactions: report.transactions, violations: report.violations, findings: report.anomalies.map { Finding($0) }, lists: report)
+        if report.transactions == 0 { result.reasons.append("it holds no transaction of lists") }
+        if report.keysWithoutFinalRead > 0 {
+            result.reasons.append("of \(report.keysWithoutFinalRead) keys it does not say what was there at the end: what is lost there is not noticed")
+        }
+        return result
     }
 
     /// The transactions of a history of lists.

@@ -38,8 +38,13 @@ package struct ChaosCoordinator: Sendable {
                     try await client.run(Self.timeout, Self.backoff)
                 }
             }
-            // Recovery ends with the clients, and they end when they are told to.
-            do { try await group.waitForAll() } catch is CancellationError {}
+            // They end when they are told to. Whoever ends with an error ends all of them, and that is a finding.
+            while let result = await group.nextResult() {
+                do { try result.get() } catch is CancellationError {} catch {
+                    group.cancelAll()
+                    throw error
+                }
+            }
         }
     }
 }

@@ -45,7 +45,7 @@ package struct ChaosResult: Sendable, Codable {
     /// Why a run says nothing.
     package var reasons: [String] = []
 
-    /// The fewest acknowledged transactions a second, and the largest share of unknown ones, with which a run says something.
+    /// The fewest acknowledged transactions a second, and the largest share of those that are unknown after recovery, with which a run says something.
     static let fewest = 1_000.0 / 30, most = 0.05
 
     init(_ options: ChaosOptions) {
@@ -59,10 +59,9 @@ package struct ChaosResult: Sendable, Codable {
         if Double(acknowledged) < Double(seconds) * Self.fewest {
             reasons.append("\(acknowledged) acknowledged transactions in \(seconds) s are too few: at least \(Int(Double(seconds) * Self.fewest))")
         }
-        if Double(unknown) > Double(transactions) * Self.most {
-            reasons.append("\(unknown) of \(transactions) transactions had no outcome for their callers: at most 5 % may")
+        if Double(unknown_after_recovery) > Double(transactions) * Self.most {
+            reasons.append("\(unknown_after_recovery) of \(transactions) transactions have no outcome that anybody can tell after recovery: at most 5 % may")
         }
-        if unknown_after_recovery > 0 { reasons.append("\(unknown_after_recovery) transactions have no outcome that anybody can tell after recovery") }
         for kind in asked where faults[kind.rawValue, default: 0] == 0 { reasons.append("the fault \(kind.rawValue) never happened") }
         verdict = violations > 0 || in_doubt_after > 0 ? .violated : reasons.isEmpty ? .passed : .inconclusive
     }

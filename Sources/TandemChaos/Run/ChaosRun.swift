@@ -93,7 +93,6 @@ package struct ChaosRun: Sendable {
         let history = try HistoryWriter(path: own)
         let watch = PreparedWatch(cluster)
         var counts: [FaultKind: Int] = [:]
-        var died: [Int] = []
         var left = 0
         do {
             for coordinator in coordinators { try coordinator.start() }
@@ -110,7 +109,6 @@ package struct ChaosRun: Sendable {
                 group.cancelAll()
             }
             counts = nemesis.counts
-            died = coordinators.filter(\.hasEnded).map(\.number)
             progress("everything is healed; the coordinators end")
             await withTaskGroup(of: Void.self) { group in for coordinator in coordinators { group.addTask { await coordinator.stop() } } }
             left = try await recover(cluster, watch)
@@ -118,7 +116,7 @@ package struct ChaosRun: Sendable {
             for coordinator in coordinators { await coordinator.kill() }
             throw error
         }
-        return try await conclude(cluster, watch, history, own, counts: counts, died: died, left: left)
+        return try await conclude(cluster, watch, history, own, counts: counts, died: coordinators.filter { $0.failures > 0 }.map(\.number), left: left)
     }
 
     /// Recovery as any process runs it, until nothing is prepared; how many branches are left.
@@ -166,15 +164,28 @@ package struct ChaosRun: Sendable {
         let check = try HistoryCheck(path: path)
         let report = try check.run()
         let more =
-            died.map { Finding(kind: "coordinator-died", isViolation: true, message: "coordinator \($0 + 1) ended by itself: \(log(of: $0))") }
+            died.map {
+                Finding(
+                    kind: "coordinator-died", isViolation: true, message: "coordinator \($0 + 1) ended by itself, or not when it was told to: \(log(of: $0))")
+            }
+            + (try await contradictions(cluster))
             + (options.workload == .listAppend ? OutcomeCheck(history: try check.history()).findings(outcomes) : [])
         result.findings = report.findings + more
         result.violations = report.violations + more.count
-        result.in_doubt_after = left
+        // A vote may arrive late.
+        result.in_doubt_after = max(left, try await watch.untilNothingIsPrepared(within: .seconds(5)))
         result.recovery_seconds = .init(watch.seconds)
         for (kind, count) in counts { result.faults[kind.rawValue] = count }
         result.judge(asked: options.faults)
         return result
+    }
+
+    /// No fault of a run takes anything away that was durable, so whatever the registers contradict is wrong, be it in the data or in the search for it.
+    private func contradictions(_ cluster: Cluster) async throws -> [Finding] {
+        let audit = try await cluster.audit().findings, known = await cluster.contradictions().found
+        return (audit + known.filter { !audit.contains($0) }).map {
+            Finding(kind: "contradiction", isViolation: true, message: "\($0.transaction) is committed on \($0.committed), and \($0.reason)")
+        }
     }
 
     /// The last words of a coordinator.

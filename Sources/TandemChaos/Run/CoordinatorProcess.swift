@@ -8,6 +8,7 @@ import TandemLocal
 final class CoordinatorProcess: Sendable {
     private struct State {
         var incarnation = -1
+        var failures = 0
         var process: ChildProcess?
         /// The end that ends it when this program is gone.
         var pipe: FileHandle?
@@ -37,11 +38,8 @@ final class CoordinatorProcess: Sendable {
     /// How many there were.
     var incarnations: Int { state.withLock { $0.incarnation + 1 } }
 
-    /// Whether the process has ended by itself, which it never should.
-    var hasEnded: Bool {
-        guard let process = state.withLock({ $0.process }) else { return false }
-        return process.hasEnded
-    }
+    /// How often it ended by itself, or not when it was told to, which it never should.
+    var failures: Int { state.withLock { $0.failures } }
 
     func start() throws {
         let incarnation = state.withLock { $0.incarnation + 1 }
@@ -56,7 +54,7 @@ final class CoordinatorProcess: Sendable {
         let process = try ChildProcess.spawn(
             [program, "chaos", "coordinator", file], input: pipe.fileHandleForReading.fileDescriptor, output: log.fileDescriptor, inNewSession: true,
             extraEnvironment: environment)
-        state.withLock { $0 = State(incarnation: incarnation, process: process, pipe: pipe.fileHandleForWriting) }
+        state.withLock { ($0.incarnation, $0.process, $0.pipe) = (incarnation, process, pipe.fileHandleForWriting) }
     }
 
     private static func open(_ path: String) throws -> FileHandle {
@@ -65,28 +63,45 @@ final class CoordinatorProcess: Sendable {
         return FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
     }
 
+    /// Takes the process, if it still runs; one that does not has failed.
+    private func running() -> ChildProcess? {
+        guard let process = state.withLock({ $0.process }) else { return nil }
+        guard process.hasEnded else { return process }
+        state.withLock { ($0.process, $0.pipe, $0.failures) = (nil, nil, $0.failures + 1) }
+        return nil
+    }
+
     /// Ends it by SIGKILL.
     func kill() async {
-        guard let process = state.withLock({ $0.process }) else { return }
+        guard let process = running() else { return }
         Glibc.kill(process.processID, SIGKILL)
         _ = try? await process.status(within: Self.patience)
         state.withLock { ($0.process, $0.pipe) = (nil, nil) }
     }
 
     /// Stops it by SIGSTOP and lets it go on after a time. Another program does both, so that it goes on whatever becomes of this one.
-    func suspend(milliseconds: Int) async throws {
-        guard let process = state.withLock({ $0.process }) else { return }
+    ///
+    /// - Parameter milliseconds: for how long.
+    /// - Returns: whether there was one.
+    /// - Throws: `localNodeFailed` where that program cannot be started; `CancellationError`, and then it goes on at once.
+    func suspend(milliseconds: Int) async throws -> Bool {
+        guard let process = running() else { return false }
         let script = #"kill -STOP "$1" && sleep "$2"; kill -CONT "$1""#
         let seconds = "\(milliseconds / 1000).\(String(1000 + milliseconds % 1000).dropFirst())"
         let helper = try ChildProcess.spawn(["/bin/sh", "-c", script, "sh", String(process.processID), seconds], inNewSession: true)
+        defer { Glibc.kill(process.processID, SIGCONT) }
         _ = try await helper.status(within: .milliseconds(milliseconds) + Self.patience)
+        return true
     }
 
-    /// Asks it to end, and ends it where it does not.
+    /// Asks it to end; one that does not, or not well, has failed.
     func stop() async {
-        guard let process = state.withLock({ $0.process }) else { return }
+        guard let process = running() else { return }
         Glibc.kill(process.processID, SIGTERM)
-        _ = try? await process.status(within: Self.patience)
-        state.withLock { ($0.process, $0.pipe) = (nil, nil) }
+        let status = try? await process.status(within: Self.patience)
+        state.withLock { state in
+            (state.process, state.pipe) = (nil, nil)
+            if status != 0 { state.failures += 1 }
+        }
     }
 }

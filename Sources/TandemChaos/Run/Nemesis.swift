@@ -41,8 +41,13 @@ final class Nemesis: Sendable {
     /// - Throws: `localNodeFailed` where something cannot be brought back. Cancellation stops it at the next fault and leaves what it did to whoever ends the nodes.
     func run(_ schedule: FaultSchedule, from start: ContinuousClock.Instant) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
-            for fault in schedule.faults { group.addTask { try await self.perform(fault, at: start + .milliseconds(fault.start), start) } }
-            try await group.waitForAll()
+            // A target is left alone until it is healed, however long that takes on a slow machine.
+            for faults in Dictionary(grouping: schedule.faults, by: { [$0.kind.isOfNode ? 0 : 1, $0.target] }).values {
+                group.addTask {
+                    for fault in faults { try await self.perform(fault, at: start + .milliseconds(fault.start), start) }
+                }
+            }
+            for try await _ in group {}
         }
     }
 
@@ -76,19 +81,20 @@ final class Nemesis: Sendable {
             try await Task.sleep(for: time)
             try local.resume(node)
         case .partition:
-            for coordinator in fault.coordinators { own[coordinator].partition() }
+            let cut = fault.coordinators.reduce(0) { $0 + own[$1].partition() }
             try await Task.sleep(for: time)
             for coordinator in fault.coordinators { own[coordinator].heal() }
+            return cut > 0
         case .reset:
-            for proxy in own { proxy.resetAll() }
+            return own.reduce(0) { $0 + $1.resetAll() } > 0
         case .loss:
             return try await disturb(own, time) { proxy in
                 for tag in ["PREPARE TRANSACTION", "COMMIT"] { proxy.arm(FaultRule(on: .complete(tag), .dropReply, times: 2)) }
             }
         case .delay:
             return try await disturb(own, time) { $0.arm(FaultRule(on: .execute(""), .delay(.milliseconds(15)), times: nil)) }
-        case .terminate: return try await sessions("pg_terminate_backend", node) > 0
-        case .cancel: return try await sessions("pg_cancel_backend", node) > 0
+        case .terminate: return try await sessions("pg_terminate_backend", node, "true") > 0
+        case .cancel: return try await sessions("pg_cancel_backend", node, "a.state = 'active'") > 0
         case .coordinator, .suspend, .recovery: return false
         }
         return true
@@ -102,7 +108,7 @@ final class Nemesis: Sendable {
             try await Task.sleep(for: .milliseconds(fault.duration))
             try coordinators[fault.target].start()
         case .suspend:
-            try await coordinators[fault.target].suspend(milliseconds: fault.duration)
+            return try await coordinators[fault.target].suspend(milliseconds: fault.duration)
         case .recovery:
             for _ in 0..<3 { _ = await cluster.recover(grace: .zero) }
         case .kill, .restart, .pause, .partition, .reset, .loss, .delay, .terminate, .cancel: return false
@@ -120,12 +126,12 @@ final class Nemesis: Sendable {
     }
 
     /// Ends or cancels what some sessions of the coordinators do; how many.
-    private func sessions(_ function: String, _ node: NodeName) async throws -> Int {
+    private func sessions(_ function: String, _ node: NodeName, _ condition: String) async throws -> Int {
         let statement = Statement(
             """
             SELECT count(*) FILTER (WHERE pg_catalog.\(function)(s.pid)) FROM (
                 SELECT a.pid FROM pg_catalog.pg_stat_activity a
-                WHERE a.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid() AND a.backend_type = 'client backend'
+                WHERE a.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid() AND a.backend_type = 'client backend' AND \(condition)
                 ORDER BY pg_catalog.random() LIMIT \(Self.sessions)) s
             """, isPrepared: false)
         // A node that another fault has taken away has no sessions to end.

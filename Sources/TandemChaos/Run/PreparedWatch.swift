@@ -34,8 +34,8 @@ final class PreparedWatch: Sendable {
     /// From now on it counts how long what is prepared stays so.
     func healed() { state.withLock { $0.open.append(Measurement(start: .now)) } }
 
-    /// How long each healed fault's branches were there, in seconds.
-    var seconds: [Double] { state.withLock { $0.seconds } }
+    /// How long each healed fault's branches were there, in seconds; what is still there, so far.
+    var seconds: [Double] { state.withLock { $0.seconds + $0.open.map { (ContinuousClock.now - $0.start).inSeconds } } }
 
     /// Looks until the task is cancelled.
     func run() async throws {

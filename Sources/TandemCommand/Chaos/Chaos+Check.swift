@@ -8,8 +8,8 @@ extension Chaos {
         static let configuration = CommandConfiguration(
             abstract: "Check the history of a run, or one of another program in the same form.",
             discussion: """
-                Everything that is found is shown; --level says what of it counts. read-committed is what docs/guarantees.md promises over several nodes. Exit code 3 where \
-                something is violated.
+                Everything that is found is shown; --level says what of it counts. read-committed is what docs/guarantees.md promises over several nodes. Exit codes: 3 where \
+                something is violated, else 1 where the history says too little to be judged.
                 """)
 
         @OptionGroup var global: GlobalOptions
@@ -30,7 +30,9 @@ extension Chaos {
                 }
                 try Output.write(text: "\(report.transactions) transactions checked, \(report.violations) violations at the level \(level.rawValue)")
             }
+            for reason in report.reasons { Talk.say("the history cannot be judged: \(reason)") }
             if report.violations > 0 { throw Ending(.problemFound) }
+            if !report.reasons.isEmpty { throw Ending(.failed) }
         }
     }
 }

@@ -9,8 +9,8 @@ extension Chaos {
         static let configuration = CommandConfiguration(
             abstract: "Several coordinators under random faults; then heal, recover and check.",
             discussion: """
-                Exit codes: 0 nothing was violated, 3 something was, 1 the run says nothing: too few transactions were acknowledged (1,000 in 30 s), more than 5 % had no \
-                outcome, or a fault that was asked for never happened.
+                Exit codes: 0 nothing was violated, 3 something was, 1 the run says nothing: too few transactions were acknowledged (1,000 in 30 s), more than 5 % had no outcome after \
+                recovery, or a fault that was asked for never happened.
                 """)
 
         @OptionGroup var global: GlobalOptions
@@ -54,6 +54,7 @@ extension Chaos {
             var options = ChaosOptions(seed: seed ?? UInt64.random(in: 1...999_999))
             (options.seconds, options.nodes, options.coordinators, options.clients, options.workload) = (seconds, nodes, coordinators, clients, workload)
             if let faults { options.faults = try Self.kinds(faults) }
+            if options.faults.isEmpty { throw TandemError(.configurationInvalid, "--faults names none", nextStep: "leave it out for all of them") }
             try await Self.perform(options, files, global)
         }
 
@@ -75,17 +76,28 @@ extension Chaos {
             let history = files.history ?? "\(folder)/history.jsonl"
             let program = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
             let run = try ChaosRun(options, program: program, folder: folder, history: history) { Talk.say($0) }
+            for path in [files.history, files.report].compactMap(\.self) where !FileManager.default.createFile(atPath: path, contents: nil) {
+                throw TandemError(.localNodeFailed, "\(path) cannot be written", nextStep: "name another file")
+            }
             try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-            defer { try? FileManager.default.removeItem(atPath: folder) }
-            let result = try await Interruption.cancelling("stopping coordinators and nodes") { try await run.run() }
-            if let report = files.report {
-                do { try result.markdown(options).write(toFile: report, atomically: true, encoding: .utf8) } catch {
-                    throw TandemError(.localNodeFailed, "\(report) cannot be written", nextStep: "name another file", cause: error)
+            let result: ChaosResult
+            do { result = try await Interruption.cancelling("stopping coordinators and nodes") { try await run.run() } } catch {
+                if error is CancellationError {
+                    try? FileManager.default.removeItem(atPath: folder)
+                } else {
+                    Talk.say("histories and logs are kept in \(folder)")
                 }
+                throw error
             }
             switch global.format {
             case .json: try Output.write(text: BenchOutput.json(result))
             case .table: try write(result)
+            }
+            if let report = files.report { try result.markdown(options).write(toFile: report, atomically: true, encoding: .utf8) }
+            if result.verdict == .violated {
+                Talk.say("histories and logs are kept in \(folder)")
+            } else {
+                try? FileManager.default.removeItem(atPath: folder)
             }
             switch result.verdict {
             case .passed: break

@@ -5,7 +5,7 @@ SCRIPTS := scripts/bootstrap scripts/docs
 SWIFT_PLACES := $(wildcard Sources Tests Examples Package.swift)
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap bootstrap-tests demo docs test test-18 lint format bench release clean
+.PHONY: help bootstrap bootstrap-tests chaos demo docs test test-18 lint format bench release clean
 
 help: ## shows this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,12 @@ test-18: bootstrap-tests ## runs the tests of driver, protocol and recovery on P
 	$(SWIFT) build --build-tests
 	TANDEM_TEST_PG_BIN="$$(scripts/bootstrap --postgres-18)" $(SWIFT) test --disable-xctest --skip-build \
 		--filter 'TandemPostgresTests|TandemClusterTests|TandemTransactionsTests|TandemCrashTests'
+
+# Another seed each time, which it prints; 100 s of load, and what comes before and after.
+chaos: bootstrap ## breaks nodes, coordinators and connections at random, and checks what came of it
+	$(SWIFT) build --product tandem
+	.build/debug/tandem chaos run --seconds 50 --workload bank
+	.build/debug/tandem chaos run --seconds 50 --workload list-append
 
 docs: bootstrap ## builds the library's documentation and guides into .build/docs; a warning is an error
 	SWIFT="$(SWIFT)" scripts/docs

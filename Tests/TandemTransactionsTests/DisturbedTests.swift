@@ -142,6 +142,54 @@ struct DisturbedTests {
         }
     }
 
+    @Test("B4: a member that is killed while COMMIT PREPARED is durable and not answered is committed, and nobody takes the missing gid for anything else")
+    func killedWhileFinishing() async throws {
+        try await withDisturbedCluster { test in
+            let receipt = try await Failpoints.withArmed("before_commit_prepared=hold") {
+                let task = Task { try await test.transfer(10, options { $0.timeout = .seconds(5) }) }
+                await Failpoints.held(.beforeCommitPrepared)
+                try await test.withGhost("n2") {
+                    Failpoints.release(.beforeCommitPrepared)
+                    _ = try await test.waitingBackend("n2")
+                    try await test.local.kill("n2")
+                    // The setting is in the server's own file: it goes with it.
+                    try await test.local.start("n2")
+                }
+                return try await task.value
+            }
+            try await wait(for: "recovery") {
+                let report = await test.cluster.recover(grace: .zero)
+                #expect(!report.needsAttention)
+                return try await test.prepared().isEmpty
+            }
+            #expect(try await test.cluster.outcome(of: receipt.transaction, within: .seconds(10)) == .committed)
+            #expect(try await test.cluster.audit().findings.isEmpty)
+            try await test.expectMoved()
+        }
+    }
+
+    @Test("B9: a node that is stopped holds up its own transactions until their time is over, told truthfully, and no others")
+    func stopped() async throws {
+        try await withDisturbedCluster(3, { for index in $0.nodes.indices { $0.nodes[index].connectTimeout = .seconds(2) } }) { test in
+            _ = try await test.transfer(account: 9)
+            try await test.local.pause("n2")
+            let error = await refusal { try await test.transfer(10, options { $0.timeout = .seconds(1) }) }
+            #expect(error?.effect == .rolledBack && error?.isRetrySafe == true)
+            let other = try await test.cluster.transaction { tx in
+                try await tx["n1"].execute("UPDATE account SET balance = balance - 5 WHERE id = 3", rows: 1...1)
+                try await tx["n3"].execute("UPDATE account SET balance = balance + 5 WHERE id = 3", rows: 1...1)
+            }
+            #expect(other.pending.isEmpty)
+            try test.local.resume("n2")
+            _ = await test.cluster.recover(grace: .zero)
+            try await wait(for: "the end of every branch") {
+                _ = await test.cluster.recover(grace: .zero)
+                return try await test.prepared().isEmpty
+            }
+            try await test.expectUntouched()
+        }
+    }
+
     @Test("a commit point that is killed before the decision rolls the transaction back everywhere")
     func commitPointKilled() async throws {
         try await withDisturbedCluster { test in

@@ -101,4 +101,93 @@ struct NodeFaultTests {
             try await test.expectMoved()
         }
     }
+
+    @Test("A16: two coordinators of one configuration, each with its own recovery and no patience, never disagree")
+    func twoCoordinators() async throws {
+        try await withCluster(
+            2,
+            {
+                $0.recoveryGrace = .zero; $0.recoveryInterval = .milliseconds(20)
+            }
+        ) { test in
+            let clusters = [test.cluster, try test.another()]
+            defer { clusters[1].close() }
+            let runners = clusters.map { cluster in Task { try await cluster.run() } }
+            defer { for runner in runners { runner.cancel() } }
+            let committed = try await withThrowingTaskGroup(of: Bool.self) { group in
+                for number in 0..<60 {
+                    group.addTask {
+                        do {
+                            _ = try await test.transfer(1, account: 1 + number % 5, on: clusters[number % 2])
+                            return true
+                        } catch let error as TandemError where error.effect == .rolledBack {
+                            // The other one's recovery was faster than its decision: a tombstone stands there.
+                            return false
+                        }
+                    }
+                }
+                return try await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
+            }
+            try await wait(for: "the end of every branch") { try await test.prepared().isEmpty }
+            #expect(try await test.total() == test.expectedTotal)
+            let moved = try await test.value("n2", "SELECT sum(balance) - \(TestCluster.accounts * TestCluster.balance) FROM account")
+            #expect(moved == String(committed))
+            #expect(try await test.cluster.audit().findings.isEmpty)
+        }
+    }
+
+    @Test("B24: a branch that stays prepared blocks DDL, which tx ls and the metrics' question show, and frees it when it is settled")
+    func blocked() async throws {
+        try await withCluster { test in
+            let id = TransactionID.fresh()
+            try await test.leavePrepared(id)
+            let session = try await test.session("n2")
+            async let altered: Void = { _ = try await session.run("ALTER TABLE account ADD COLUMN note text") }()
+            try await wait(for: "the blocked statement") {
+                try await test.count("n2", "pg_locks WHERE NOT granted AND relation = 'account'::regclass") == 1
+            }
+            let listed = await test.cluster.transactionsInDoubt().transactions
+            #expect(listed.map(\.transaction) == [id] && listed[0].branches.contains { $0.state == "prepared" })
+            // Others go on, with other tables.
+            _ = try await test.cluster["n2"].execute("CREATE TABLE meanwhile (id int)")
+            #expect(await test.cluster.recover(grace: .zero).branches.map(\.settlement) == ["rolled_back"])
+            try await altered
+            await session.close()
+        }
+    }
+
+    @Test("D1: a coordinator's clock that is an hour off changes nothing: the age of a branch is its server's", arguments: [-3_600_000, 3_600_000])
+    func clocks(_ milliseconds: Int64) async throws {
+        try await withCluster { test in
+            let now = TransactionID.fresh().milliseconds
+            let id = TransactionID.make(milliseconds: UInt64(Int64(now) + milliseconds), random: (.random(in: 0 ... .max), 1))
+            let receipt = try await test.transfer(10, options { $0.id = id })
+            #expect(receipt.transaction == id && receipt.pending.isEmpty)
+            let left = TransactionID.make(milliseconds: UInt64(Int64(now) + milliseconds), random: (.random(in: 0 ... .max), 2))
+            try await test.leavePrepared(left, account: 2)
+            #expect(await test.cluster.recover(grace: .seconds(60)).branches.map(\.settlement) == ["too_young"])
+            #expect(await test.cluster.recover(grace: .zero).branches.map(\.settlement) == ["rolled_back"])
+            try await test.expectMoved()
+        }
+    }
+
+    @Test("G2: a commit point that was taken out of the configuration decides nothing meanwhile: the branch is undecided, and settled when it is back")
+    func removedNode() async throws {
+        try await withCluster(3) { test in
+            let id = TransactionID.fresh()
+            try await test.leavePrepared(id)
+            try await test.decide(id)
+            let without = try test.another { $0.nodes.removeFirst() }
+            defer { without.close() }
+            for _ in 0..<2 {
+                let report = await without.recover(grace: .zero)
+                #expect(report.branches.map(\.settlement) == ["undecided"] && report.remaining == 1)
+            }
+            let listed = await without.transactionsInDoubt().transactions
+            #expect(listed.map(\.transaction) == [id])
+            #expect(try await without.outcome(of: id, within: .zero) == .inDoubt)
+            #expect(await test.cluster.recover(grace: .zero).branches.map(\.settlement) == ["committed"])
+            try await test.expectMoved()
+        }
+    }
 }

@@ -93,8 +93,8 @@ final class Nemesis: Sendable {
             }
         case .delay:
             return try await disturb(own, time) { $0.arm(FaultRule(on: .execute(""), .delay(.milliseconds(15)), times: nil)) }
-        case .terminate: return try await sessions("pg_terminate_backend", node, "true") > 0
-        case .cancel: return try await sessions("pg_cancel_backend", node, "a.state = 'active'") > 0
+        case .terminate: return try await sessions("pg_terminate_backend", node, "true")
+        case .cancel: return try await sessions("pg_cancel_backend", node, "a.state = 'active'")
         case .coordinator, .suspend, .recovery: return false
         }
         return true
@@ -125,8 +125,8 @@ final class Nemesis: Sendable {
         return proxies.reduce(0) { $0 + $1.fired } > before
     }
 
-    /// Ends or cancels what some sessions of the coordinators do; how many.
-    private func sessions(_ function: String, _ node: NodeName, _ condition: String) async throws -> Int {
+    /// Ends or cancels what some sessions of the coordinators do, as soon as there are any; whether there were.
+    private func sessions(_ function: String, _ node: NodeName, _ condition: String) async throws -> Bool {
         let statement = Statement(
             """
             SELECT count(*) FILTER (WHERE pg_catalog.\(function)(s.pid)) FROM (
@@ -134,8 +134,12 @@ final class Nemesis: Sendable {
                 WHERE a.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid() AND a.backend_type = 'client backend' AND \(condition)
                 ORDER BY pg_catalog.random() LIMIT \(Self.sessions)) s
             """, isPrepared: false)
-        // A node that another fault has taken away has no sessions to end.
-        guard let reply = try? await cluster.runControl(node, Batch([statement]), within: Self.patience).only else { return 0 }
-        return reply.results.last.flatMap { $0.text(0, 0) }.flatMap { Int($0) } ?? 0
+        let deadline = ContinuousClock.now + Self.patience
+        while ContinuousClock.now < deadline {
+            let reply = try? await cluster.runControl(node, Batch([statement]), within: Self.patience).only
+            if let count = reply?.results.last?.text(0, 0).flatMap({ Int($0) }), count > 0 { return true }
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        return false
     }
 }

@@ -107,7 +107,9 @@ extension Chaos {
         }
 
         private static func write(_ result: ChaosResult) throws {
-            for finding in result.findings { Talk.say("\(finding.isViolation ? "VIOLATION" : "not promised") \(finding.kind): \(finding.message)") }
+            for finding in result.findings where finding.isViolation { Talk.say("VIOLATION \(finding.kind): \(finding.message)") }
+            let others = Set(result.findings.filter { !$0.isViolation }.map(\.kind)).sorted()
+            if !others.isEmpty { Talk.say("not promised, and seen: \(others.joined(separator: ", ")); --json and --report tell more") }
             for reason in result.reasons { Talk.say("the run says nothing: \(reason)") }
             let faults = FaultKind.allCases.compactMap { kind in result.faults[kind.rawValue].map { "\(kind.rawValue) \($0)" } }.joined(separator: ", ")
             let recovery = result.recovery_seconds

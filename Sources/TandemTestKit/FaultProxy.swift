@@ -180,7 +180,7 @@ public func withFaultProxy<Value: Sendable>(
 ) async throws -> Value {
     let proxy = try await FaultProxy(to: server)
     return try await withThrowingTaskGroup(of: Void.self) { group in
-        group.addTask { try await proxy.run() }
+        group.addTask(executorPreference: ProxyExecutor.shared) { try await proxy.run() }
         defer { group.cancelAll() }
         return try await body(proxy)
     }

@@ -1,3 +1,5 @@
+import Foundation
+import Synchronization
 import TandemCore
 import TandemLocal
 import TandemPostgres
@@ -51,6 +53,29 @@ struct FaultProxyTests {
             for _ in 1...3 { try await session.run(Self.update) }
             try await expect(session, "1003")
             #expect(proxy.fired == 0)
+        }
+    }
+
+    private final class Answer: Sendable {
+        let isThere = Atomic<Bool>(false)
+    }
+
+    @Test("forwards while all threads that tasks share compute")
+    func busy() async throws {
+        try await withProxy { _, session, _ in
+            let answer = Answer()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                // On the session's own thread: this task could not go on either.
+                group.addTask(executorPreference: testReactor) {
+                    try await session.run(Self.update)
+                    answer.isThere.store(true, ordering: .relaxed)
+                }
+                for _ in 0..<ProcessInfo.processInfo.activeProcessorCount {
+                    group.addTask { while !answer.isThere.load(ordering: .relaxed) {} }
+                }
+                try await group.waitForAll()
+            }
+            try await expect(session, "1001")
         }
     }
 

@@ -57,7 +57,7 @@ public final class Cluster: Sendable {
         let width = max(1, min(configuration.reactors, smallest))
         let lanes = (0..<width).map { Lane(number: $0, of: width, nodes: configuration.nodes.compactMap { nodes[$0.name] }, logger: configuration.logger) }
         self.lanes = lanes
-        control = nodes.mapValues { $0.pool(on: lanes[0].reactor, options: PoolOptions(maximum: 2), logger: configuration.logger) }
+        control = nodes.mapValues { $0.pool(on: lanes[0].reactor, options: PoolOptions(maximum: 3), logger: configuration.logger) }
         for (name, pool) in control { nodes[name]?.setControl(pool) }
         coordinator = "\(ProcessInfo.processInfo.hostName):\(ProcessInfo.processInfo.processIdentifier):\(String(UInt32.random(in: 0 ... .max), radix: 16))"
     }

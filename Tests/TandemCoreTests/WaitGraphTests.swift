@@ -7,11 +7,13 @@ struct WaitGraphTests {
     private static func transaction(_ number: UInt64) -> WaitEdge.Vertex { .transaction(id(number)) }
 
     /// A wait of one transaction for another, in a session that is named after both.
-    private func wait(_ waiter: UInt64, for blocker: UInt64, on node: NodeName, by process: Int32? = nil, since: String = "12:00") -> WaitEdge {
+    private func wait(_ waiter: UInt64, for blocker: UInt64, on node: NodeName, by process: Int32? = nil, since: String = "12:00", kind: WaitEdge.Kind = .lock)
+        -> WaitEdge
+    {
         let session = WaitEdge.Session(process: Int32(waiter * 10) + (node == "n1" ? 1 : 2), start: "11:00", application: "a", waitStart: since)
         return WaitEdge(
             Self.transaction(waiter), for: Self.transaction(blocker), on: node, session: session,
-            blockingProcess: process ?? Int32(blocker * 10) + (node == "n1" ? 1 : 2))
+            blockingProcess: process ?? Int32(blocker * 10) + (node == "n1" ? 1 : 2), kind: kind)
     }
 
     private func permit(_ waiter: UInt64, for holder: UInt64) -> WaitEdge {
@@ -75,6 +77,29 @@ struct WaitGraphTests {
                 blockingProcess: 7),
         ]
         #expect(victims(edges) == [Self.id(2)])
+    }
+
+    @Test("who stands in a row's queue before a deadlocked one does not give way: it holds nothing that anybody needs")
+    func queues() {
+        // 1 holds a row that 9 waits for and 3 behind it; 1 waits for 3 on the other node.
+        let edges = [wait(9, for: 1, on: "n1"), wait(3, for: 9, on: "n1", kind: .turn), wait(1, for: 3, on: "n2")]
+        #expect(victims(edges) == [Self.id(3)])
+    }
+
+    @Test("a wait that cannot be cancelled is part of a circle, and its transaction no victim")
+    func others() {
+        #expect(victims([wait(1, for: 2, on: "n1"), wait(2, for: 1, on: "n2", kind: .other)]) == [Self.id(1)])
+    }
+
+    @Test("a long queue for one row is looked through in no time that would matter")
+    func many() {
+        var edges: [WaitEdge] = []
+        for waiter in UInt64(1)...120 {
+            for blocker in 0..<waiter { edges.append(wait(waiter, for: blocker, on: "n1", kind: blocker == 0 ? .lock : .turn)) }
+        }
+        #expect(victims(edges) == [])
+        // The first one of all waits for the last one, on the other node.
+        #expect(victims(edges + [wait(0, for: 120, on: "n2")]).count == 1)
     }
 
     @Test("who waits for one of several permits is deadlocked only when all of their holders are")

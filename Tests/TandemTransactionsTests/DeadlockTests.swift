@@ -119,6 +119,63 @@ struct DeadlockTests {
         }
     }
 
+    @Test("a victim that reads a stream is told so")
+    func streaming() async throws {
+        try await withCluster(2, Self.patience) { test in
+            let meeting = Meeting(2), runner = Task { try await test.cluster.run() }
+            defer { runner.cancel() }
+            async let one = outcome { try await both(test.cluster, ("n1", 1), ("n2", 2), meeting: meeting) }
+            let error = await refusal {
+                var options = TransactionOptions()
+                options.timeout = .seconds(60)
+                // The younger one, whoever begins first.
+                options.id = .make(milliseconds: TransactionID.fresh().milliseconds + 60_000, random: (1, .random(in: 0 ... .max)))
+                _ = try await test.cluster.transaction(options) { tx in
+                    try await tx["n2"].execute("UPDATE account SET balance = balance - 1 WHERE id = 2", rows: 1...1)
+                    await meeting.arrive()
+                    _ = try await tx["n1"].stream("SELECT balance FROM account WHERE id = 1 FOR UPDATE") { rows in
+                        for try await _ in rows {}
+                    }
+                }
+            }
+            #expect(error?.code == .deadlock && (error?.cause as? Deadlock)?.waits.count == 2, "\(String(describing: error))")
+            #expect(failures(await one).isEmpty)
+        }
+    }
+
+    @Test("an id that is sent again while its first use still runs is not in a deadlock with itself")
+    func sameID() async throws {
+        try await withCluster(2, Self.patience) { test in
+            let again = try test.another(), id = TransactionID.fresh()
+            defer { again.close() }
+            let runner = Task { try await test.cluster.run() }
+            defer { runner.cancel() }
+            let meeting = Meeting(2)
+            var options = TransactionOptions()
+            (options.id, options.timeout) = (id, .seconds(60))
+            let chosen = options
+            async let first = outcome {
+                try await test.cluster.transaction(chosen) { tx in
+                    try await tx["n1"].execute("UPDATE account SET balance = balance - 1 WHERE id = 1", rows: 1...1)
+                    await meeting.arrive()
+                    // Until the other use has waited for longer than two looks.
+                    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND waitstart < clock_timestamp() - interval '2500 ms'"
+                    try await wait(for: "the second use") { try await test.value("n1", waiting) == "1" }
+                    try await tx["n2"].execute("UPDATE account SET balance = balance + 1 WHERE id = 1", rows: 1...1)
+                }
+            }
+            await meeting.arrive()
+            let second = await refusal {
+                try await again.transaction(chosen) { tx in
+                    try await tx["n1"].execute("UPDATE account SET balance = balance - 1 WHERE id = 1", rows: 1...1)
+                    try await tx["n2"].execute("UPDATE account SET balance = balance + 1 WHERE id = 1", rows: 1...1)
+                }
+            }
+            #expect(second?.code == .duplicateTransaction, "\(String(describing: second))")
+            #expect(failures(await first).isEmpty)
+        }
+    }
+
     @Test("a session of somebody else in the circle is left alone")
     func outsider() async throws {
         try await withCluster(2, Self.patience) { test in

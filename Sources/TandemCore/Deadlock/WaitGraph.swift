@@ -44,27 +44,42 @@ package struct WaitGraph: Sendable {
         }
     }
 
-    /// Takes out everybody who can go on.
+    /// Takes out everybody who can go on, and those for whom nobody waits, each once.
     private mutating func reduce() {
-        let choices = Dictionary(grouping: edges.filter { $0.session == nil }, by: \.waiter).mapValues(\.count)
-        while true {
-            let waiting = Dictionary(grouping: edges, by: \.waiter)
-            let free = edges.filter { waiting[$0.blocker] == nil }
-            guard !free.isEmpty else { return }
-            edges.subtract(free)
-            // One permit is enough.
-            for (waiter, count) in choices where edges.count(where: { $0.waiter == waiter && $0.session == nil }) < count {
-                edges = edges.filter { $0.waiter != waiter || $0.session != nil }
+        let waits = Dictionary(grouping: edges, by: \.waiter), blocks = Dictionary(grouping: edges, by: \.blocker)
+        // Waits of each that are left; of permits one is enough.
+        var locks = waits.mapValues { $0.count { $0.session != nil } }
+        var permits = waits.compactMapValues { edges in edges.contains { $0.session == nil } ? true : nil }
+        var gone: Set<WaitEdge.Vertex> = []
+        var free = blocks.keys.filter { waits[$0] == nil }
+        while let vertex = free.popLast() {
+            guard gone.insert(vertex).inserted else { continue }
+            for edge in blocks[vertex] ?? [] {
+                if edge.session == nil { permits[edge.waiter] = nil } else { locks[edge.waiter, default: 0] -= 1 }
+                if locks[edge.waiter, default: 0] <= 0 && permits[edge.waiter] == nil { free.append(edge.waiter) }
             }
         }
+        // Who is waited for by nobody that is left is in no circle.
+        var incoming: [WaitEdge.Vertex: Int] = [:]
+        for edge in edges where !gone.contains(edge.waiter) { incoming[edge.blocker, default: 0] += 1 }
+        var idle = waits.keys.filter { !gone.contains($0) && incoming[$0] == nil }
+        while let vertex = idle.popLast() {
+            guard gone.insert(vertex).inserted else { continue }
+            for edge in waits[vertex] ?? [] {
+                incoming[edge.blocker, default: 1] -= 1
+                if incoming[edge.blocker] == 0 { idle.append(edge.blocker) }
+            }
+        }
+        edges = edges.filter { !gone.contains($0.waiter) && !gone.contains($0.blocker) }
     }
 
     private mutating func remove(_ vertex: WaitEdge.Vertex) { edges = edges.filter { $0.waiter != vertex && $0.blocker != vertex } }
 
     private func shortestCycle() -> [WaitEdge]? {
-        let next = Dictionary(grouping: edges, by: \.waiter)
+        // In one order, so that all who look come to the same circle.
+        let next = Dictionary(grouping: edges, by: \.waiter).mapValues { $0.sorted { $0.blocker < $1.blocker } }
         var shortest: [WaitEdge]?
-        for start in next.keys {
+        for start in next.keys.sorted() {
             // Everybody to whom the waits lead, with the wait that leads there first.
             var reached: [WaitEdge.Vertex: WaitEdge] = [:]
             var queue = [start]
@@ -86,17 +101,22 @@ package struct WaitGraph: Sendable {
             }
             cycle.reverse()
             if cycle.count < shortest?.count ?? .max { shortest = cycle }
+            if shortest?.count ?? .max <= 2 { break }
         }
         return shortest
     }
 
     private static func deadlock(of cycle: [WaitEdge]) -> Deadlock? {
         guard !isLocal(cycle) else { return nil }
-        var candidates: [(transaction: TransactionID, edge: WaitEdge)] = []
-        for edge in cycle {
-            if case .transaction(let transaction) = edge.waiter, edge.session != nil { candidates.append((transaction, edge)) }
+        var candidates: [(transaction: TransactionID, edge: WaitEdge, isBystander: Bool)] = []
+        for (index, edge) in cycle.enumerated() {
+            guard case .transaction(let transaction) = edge.waiter, edge.session != nil, edge.kind != .other else { continue }
+            // Who is waited for only because it is its turn holds nothing that anybody in the circle needs: the next in the row would take its place.
+            let before = cycle[(index + cycle.count - 1) % cycle.count]
+            candidates.append((transaction, edge, before.kind == .turn))
         }
-        guard let youngest = candidates.max(by: { $0.transaction < $1.transaction }) else { return nil }
+        let holders = candidates.filter { !$0.isBystander }
+        guard let youngest = (holders.isEmpty ? candidates : holders).max(by: { $0.transaction < $1.transaction }) else { return nil }
         return Deadlock(cycle: cycle, victim: youngest.transaction, edge: youngest.edge)
     }
 

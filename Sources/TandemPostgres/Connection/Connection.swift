@@ -51,6 +51,9 @@ package final class Connection: @unchecked Sendable {
     /// The transaction whose branch the session is, as its owner says.
     package private(set) var transaction: TransactionID?
 
+    /// Closes the session once its transaction has ended: somebody else may have asked the server to cancel something here, and may do so late (A3).
+    package func spend() { reactor.execute { self.isSpent = true } }
+
     /// Notes whose branch the session is.
     package func belong(to transaction: TransactionID?) {
         if reactor.isCurrent { self.transaction = transaction } else { reactor.execute { self.transaction = transaction } }

@@ -96,7 +96,10 @@ struct Commit {
         await act(machine.on(.begin))
         if machine.outcome == .rolledBack {
             await explain()
-            if let known = cause { cause = await runtime.deadlocks.explain(known, transaction, cluster) }
+            if let known = cause {
+                cause = await runtime.deadlocks.explain(known, transaction, cluster)
+                if cause?.code == .deadlock { seats.first { $0.session.name == known.node }?.session.connection?.spend() }
+            }
         }
         return try conclusion()
     }

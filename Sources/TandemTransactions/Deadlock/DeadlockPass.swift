@@ -12,7 +12,8 @@ import TandemPostgres
 struct DeadlockPass {
     /// How often the nodes are asked.
     static let interval = Duration.seconds(1)
-    private static let patience = Duration.seconds(2)
+    /// How long a node may take to say whether anybody waits, and then for what. One that takes longer is left out: the others' deadlocks do not wait for it.
+    private static let probePatience = Duration.milliseconds(500), patience = Duration.seconds(1)
 
     let cluster: Cluster
     private var runtime: TransactionRuntime { .of(cluster) }
@@ -27,20 +28,22 @@ struct DeadlockPass {
         let waiting = await onEachNode { node in
             runtime.telemetry.probes.increment()
             runtime.deadlocks.probed()
-            return try await ask(node, WaitList.probe).text(0, 0) == "t"
+            return try await ask(node, WaitList.probe, within: Self.probePatience).text(0, 0) == "t"
         }
         guard waiting.values.contains(true) else { return 0 }
-        let first = await sample(), second = await sample()
+        let first = await sample(Set(waiting.keys)), second = await sample(Set(waiting.keys))
         var graph = WaitGraph(first, confirmedBy: second)
         var ended = 0
         for deadlock in graph.deadlocks() where await end(deadlock) { ended += 1 }
         return ended
     }
 
-    /// All waits of all nodes, and those of this process (D5).
-    private func sample() async -> [WaitEdge] {
+    /// All waits of some nodes, and those of this process (D5).
+    private func sample(_ nodes: Set<NodeName>) async -> [WaitEdge] {
         let own = await ownSessions()
-        let edges = await onEachNode { node in WaitList.edges(try await ask(node, WaitList.question), on: node, own: own[node] ?? [:]) }
+        let edges = await onEachNode(nodes) { node in
+            WaitList.edges(try await ask(node, WaitList.question, within: Self.patience), on: node, own: own[node] ?? [:])
+        }
         return edges.values.flatMap(\.self) + runtime.permits.waits(cluster)
     }
 
@@ -51,7 +54,8 @@ struct DeadlockPass {
             let sessions = await withCheckedContinuation { continuation in
                 lane.reactor.execute { continuation.resume(returning: lane.pools.mapValues { $0.transactions }) }
             }
-            for (node, transactions) in sessions { own[node, default: [:]].merge(transactions) { $1 } }
+            // Behind a pooler libpq knows the number of no process, and every branch has its mark.
+            for (node, transactions) in sessions where cluster.nodes[node]?.isPooled == false { own[node, default: [:]].merge(transactions) { $1 } }
         }
         return own
     }
@@ -64,6 +68,7 @@ struct DeadlockPass {
             FROM pg_catalog.pg_stat_activity a WHERE a.pid OPERATOR(pg_catalog.=) $1::pg_catalog.int4
               AND a.backend_start OPERATOR(pg_catalog.=) $2::pg_catalog.timestamptz AND a.application_name OPERATOR(pg_catalog.=) $3
               AND a.wait_event_type OPERATOR(pg_catalog.=) 'Lock'
+              AND (pg_catalog.pg_has_role(a.usesysid, 'USAGE') OR pg_catalog.pg_has_role('pg_signal_backend', 'USAGE'))
               AND EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid OPERATOR(pg_catalog.=) a.pid AND NOT l.granted
                           AND l.waitstart OPERATOR(pg_catalog.=) $4::pg_catalog.timestamptz)
             """
@@ -83,7 +88,8 @@ struct DeadlockPass {
         let reply = try? await cluster.runControl(node, Batch(segments: segments), within: Self.patience)
         let isCancelled = reply?.segments.last.map { $0.error == nil && $0.results.last?.text(0, 0) == "t" } ?? false
         guard isCancelled else {
-            if isOwn { runtime.deadlocks.forget(deadlock.victim) }
+            // Without an answer it may have been cancelled all the same.
+            if isOwn, reply != nil { runtime.deadlocks.forget(deadlock.victim) }
             if let error = reply?.segments.lazy.compactMap(\.error).first {
                 cluster.configuration.logger.error(
                     "a deadlock over several nodes cannot be ended; lockTimeout will",
@@ -100,18 +106,20 @@ struct DeadlockPass {
 
     // MARK: Asking
 
-    private func ask(_ node: NodeName, _ statement: Statement) async throws -> ResultSet {
-        let reply = try await cluster.runControl(node, Batch([statement]), within: Self.patience).only
+    private func ask(_ node: NodeName, _ statement: Statement, within limit: Duration) async throws -> ResultSet {
+        let reply = try await cluster.runControl(node, Batch([statement]), within: limit).only
         if let error = reply.error { throw TandemError(error, node: node) }
         guard let result = reply.results.last else { throw TandemError(.protocolViolation, "the server sent no answer", node: node) }
         return result
     }
 
     /// Asks all nodes at the same time; whoever does not answer has no waits that we know.
-    private func onEachNode<Value: Sendable>(_ body: @escaping @Sendable (NodeName) async throws -> Value) async -> [NodeName: Value] {
+    private func onEachNode<Value: Sendable>(
+        _ nodes: Set<NodeName>? = nil, _ body: @escaping @Sendable (NodeName) async throws -> Value
+    ) async -> [NodeName: Value] {
         await withTaskGroup(of: (NodeName, Value?).self) { group in
-            for node in cluster.configuration.nodes.map(\.name) { group.addTask { (node, try? await body(node)) } }
-            return await group.reduce(into: [:]) { $0[$1.0] = $1.1 }
+            for node in nodes ?? Set(cluster.configuration.nodes.map(\.name)) { group.addTask { (node, try? await body(node)) } }
+            return await group.reduce(into: [:]) { if let value = $1.1 { $0[$1.0] = value } }
         }
     }
 }

@@ -26,9 +26,11 @@ final class DeadlockVictims: Sendable {
     /// - Returns: the failure, as 40P01 where the transaction gave way.
     func explain(_ error: TandemError, _ transaction: TransactionID, _ cluster: Cluster) async -> TandemError {
         guard error.sqlState == .queryCanceled, error.effect == .rolledBack, let node = error.node else { return error }
-        if let reason = reasons.withLock({ $0[transaction] }) { return reason.error(node, phase: error.phase) }
+        // Told once: whoever goes on after a savepoint may be cancelled for another reason.
+        if let reason = reasons.withLock({ $0.removeValue(forKey: transaction) }) { return reason.error(node, phase: error.phase) }
         let question = Statement(
-            "SELECT o.reason FROM tandem.operation o WHERE o.what OPERATOR(pg_catalog.=) 'deadlock' AND o.transaction_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid",
+            "SELECT o.reason FROM tandem.operation o WHERE o.what OPERATOR(pg_catalog.=) 'deadlock' AND o.transaction_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid "
+                + "AND o.at OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) '30 s'::pg_catalog.interval)",
             parameters: ParameterBuffer(texts: [transaction.description]))
         guard let reply = try? await cluster.runControlToTheEnd(node, Batch([question]), within: Self.patience).only, reply.error == nil,
             let reason = reply.results.last.flatMap({ $0.rowCount > 0 ? $0.text(0, 0) : nil }).flatMap({ Deadlock(json: $0) })

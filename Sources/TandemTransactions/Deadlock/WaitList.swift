@@ -5,7 +5,7 @@ import TandemPostgres
 /// The waits of one node, as its server tells them.
 enum WaitList {
     /// Waits that are looked at, the oldest first: to ask who blocks whom holds up the server's locks for a moment.
-    private static let most = 500
+    private static let most = 200
 
     /// D1: whether anybody waits, which is asked once a second. Everybody may see it.
     static let probe = Statement(
@@ -39,10 +39,10 @@ enum WaitList {
             ('AccessExclusiveLock',
              '{AccessShareLock,RowShareLock,RowExclusiveLock,ShareUpdateExclusiveLock,ShareLock,ShareRowExclusiveLock,ExclusiveLock,AccessExclusiveLock}')
         ), waits AS (
-            SELECT w.pid, w.waitstart::text AS since, b.pid AS blocker, NULL AS gid
+            SELECT w.pid, w.waitstart::text AS since, b.pid AS blocker, NULL AS gid, w.locktype
             FROM lock_waits w CROSS JOIN LATERAL pg_catalog.unnest(w.blockers) AS b (pid) WHERE b.pid OPERATOR(pg_catalog.<>) 0
             UNION
-            SELECT w.pid, w.waitstart::text, 0, x.gid
+            SELECT w.pid, w.waitstart::text, 0, x.gid, w.locktype
             FROM lock_waits w JOIN conflicts c ON c.wanted OPERATOR(pg_catalog.=) w.mode
             JOIN pg_catalog.pg_locks h ON h.pid IS NULL AND h.granted AND h.mode OPERATOR(pg_catalog.=) ANY (c.held::text[])
               AND (h.locktype, h.database, h.relation, h.page, h.tuple, h.transactionid, h.classid, h.objid, h.objsubid)
@@ -52,12 +52,13 @@ enum WaitList {
             JOIN pg_catalog.pg_prepared_xacts x ON x.transaction OPERATOR(pg_catalog.=) o.transactionid
             WHERE 0 OPERATOR(pg_catalog.=) ANY (w.blockers)
             UNION
-            SELECT a.pid, a.state_change::text, s.pid, NULL
+            SELECT a.pid, a.state_change::text, s.pid, NULL, 'snapshot'
             FROM pg_catalog.pg_stat_activity a CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_safe_snapshot_blocking_pids(a.pid)) AS s (pid)
             WHERE a.wait_event OPERATOR(pg_catalog.=) 'SafeSnapshot' AND a.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
         )
         SELECT w.pid, coalesce(a.backend_start::text, ''), coalesce(a.application_name, ''), w.since, coalesce(pg_catalog.left(a.query, 300), ''),
-               w.blocker, coalesce(b.backend_start::text, ''), coalesce(b.application_name, ''), w.gid
+               w.blocker, coalesce(b.backend_start::text, ''), coalesce(b.application_name, ''), w.gid, w.locktype,
+               coalesce(b.datname OPERATOR(pg_catalog.=) pg_catalog.current_database(), true)
         FROM waits w LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) w.pid
         LEFT JOIN pg_catalog.pg_stat_activity b ON b.pid OPERATOR(pg_catalog.=) w.blocker
         """)
@@ -89,9 +90,18 @@ enum WaitList {
             } else {
                 blocking = vertex(blocker, result.text(row, 6) ?? "", result.text(row, 7) ?? "")
             }
-            return WaitEdge(
-                vertex(process, session.start, session.application), for: blocking, on: node, session: session, blockingProcess: blocker,
-                statement: result.text(row, 4) ?? "")
+            let waiter = vertex(process, session.start, session.application)
+            // A second session of one id in one database is its other use, sent again: it waits for the first one's end. In another database of the server it
+            // is another branch.
+            if waiter == blocking && result.text(row, 10) == "t" { return nil }
+            let kind: WaitEdge.Kind =
+                switch result.text(row, 9) {
+                case "snapshot": .other
+                case _ where session.start.isEmpty: .other
+                case "tuple": .turn
+                default: .lock
+                }
+            return WaitEdge(waiter, for: blocking, on: node, session: session, blockingProcess: blocker, kind: kind, statement: result.text(row, 4) ?? "")
         }
     }
 }

@@ -50,16 +50,18 @@ struct ComparisonPass {
         let last = upTo ?? noted ?? 0, overlap = UInt64(Self.overlap.wholeMilliseconds)
         let start = moved.isEmpty && last > overlap ? min(last, now) - overlap : 0
         let result = try await RegisterComparison(cluster: cluster).compare(
-            after: .make(milliseconds: start, random: (0, 0)), upTo: .make(milliseconds: end, random: (.max, .max)), unsettled: unsettled, among: reachable)
+            after: .make(milliseconds: start, random: (0, 0)), upTo: .make(milliseconds: end, random: (.max, .max)), unsettled: unsettled,
+            known: try await record.known(on: reachable), among: reachable)
         for contradiction in result.contradictions { try await record.report(contradiction) }
         unsettled = result.unsettled
         if let excess = result.excess { throw excess }
         for (node, timeline) in moved where isComplete { try await record.note(timeline: timeline, of: node) }
         guard isComplete else { return }
-        upTo = end
+        // Ids are made by the coordinators' clocks: a clock of ours that is ahead must not pass what is still to come.
+        upTo = min(end, max(result.newest ?? 0, last))
         // Whoever begins anew begins there, so it stays below what is unsettled.
-        guard let node = reachable.min(), ContinuousClock.now >= nextNote else { return }
-        try await record.note(upTo: min(end, unsettled.min()?.milliseconds ?? end), on: node)
+        guard let node = reachable.min(), let upTo, !moved.isEmpty || ContinuousClock.now >= nextNote else { return }
+        try await record.note(upTo: min(upTo, unsettled.min()?.milliseconds ?? upTo), on: node)
         nextNote = .now + Self.noteInterval
     }
 }

@@ -83,6 +83,17 @@ struct ContradictionRecord {
         return reply.results.dropFirst(2).first?.affectedRows == 1
     }
 
+    /// The transactions that were found, accepted or not.
+    func known(on nodes: some Collection<NodeName>) async throws -> Set<TransactionID> {
+        var known: Set<TransactionID> = []
+        for node in nodes {
+            let rows = try await cluster.retentionQuery(
+                "SELECT DISTINCT o.transaction_id FROM tandem.operation o WHERE pg_catalog.starts_with(o.what, '\(Self.found)')", [], on: node)
+            for row in 0..<rows.rowCount { if let id = rows.text(row, 0).flatMap({ TransactionID($0) }) { known.insert(id) } }
+        }
+        return known
+    }
+
     /// What was found on a node and not accepted since.
     func open(on node: NodeName) async throws -> [Contradiction] {
         let rows = try await cluster.retentionQuery("SELECT o.what, o.transaction_id, o.reason \(Self.openRows) ORDER BY o.id", [], on: node)
@@ -124,6 +135,10 @@ struct ContradictionRecord {
             """, [], on: node)
         guard let timeline = rows.text(0, 0).flatMap({ UInt32($0, radix: 16) }) else {
             throw TandemError(.protocolViolation, "the server does not tell its timeline", node: node)
+        }
+        // A13: of a server that a failover has left behind everything seems to be lost.
+        guard let runtime = cluster.nodes[node], timeline >= runtime.note(timeline: timeline) else {
+            throw TandemError(.identityMismatch, "the server was left behind by a failover", node: node)
         }
         return Compared(timeline: timeline, last: rows.text(0, 1).flatMap { UInt32($0) }, upTo: rows.text(0, 2).flatMap { UInt64($0) })
     }

@@ -23,6 +23,8 @@ struct RegisterComparison {
         var unsettled: Set<TransactionID> = []
         /// Transactions that seem to contradict and were not looked at, for there are too many.
         var unexamined = 0
+        /// The newest id that was seen, in milliseconds.
+        var newest: UInt64?
 
         /// Why not all was looked at.
         var excess: TandemError? {
@@ -39,11 +41,12 @@ struct RegisterComparison {
     /// - Throws: `nodeUnreachable` and kin where a node does not answer, `refusedBySafetyRule` where too much contradicts: no row may go then.
     func run(upTo horizon: TransactionID) async throws -> Set<TransactionID> {
         let record = ContradictionRecord(cluster: cluster)
-        let result = try await compare(after: .make(milliseconds: 0, random: (0, 0)), upTo: horizon)
+        let nodes = cluster.namesByNumber.values
+        let result = try await compare(after: .make(milliseconds: 0, random: (0, 0)), upTo: horizon, known: try await record.known(on: nodes))
         for contradiction in result.contradictions { try await record.report(contradiction) }
         if let excess = result.excess { throw excess }
         var kept = result.unsettled
-        for node in cluster.namesByNumber.values { kept.formUnion(try await record.open(on: node).map(\.transaction)) }
+        for node in nodes { kept.formUnion(try await record.open(on: node).map(\.transaction)) }
         return kept
     }
 
@@ -53,20 +56,24 @@ struct RegisterComparison {
     ///   - start: rows above it are compared,
     ///   - horizon: up to this one.
     ///   - earlier: transactions that an earlier comparison left unsettled.
+    ///   - known: transactions that need not be looked at again.
     ///   - nodes: the nodes that are compared; all by default.
     /// - Returns: what contradicts, and what has to be looked at again.
     /// - Throws: `nodeUnreachable` and kin where one of these nodes does not answer.
     func compare(
-        after start: TransactionID, upTo horizon: TransactionID, unsettled earlier: Set<TransactionID> = [], among nodes: Set<NodeName>? = nil
+        after start: TransactionID, upTo horizon: TransactionID, unsettled earlier: Set<TransactionID> = [], known: Set<TransactionID> = [],
+        among nodes: Set<NodeName>? = nil
     ) async throws -> Result {
         let names = cluster.namesByNumber.filter { nodes?.contains($0.value) ?? true }
         var suspects = earlier
         var result = Result()
         for (id, node) in names {
-            let (found, count) = try await contradictions(to: node, id, names, after: start, upTo: horizon)
+            let (found, count, last) = try await contradictions(to: node, id, names, after: start, upTo: horizon)
             suspects.formUnion(found)
             result.rows += count
+            if count > 0 { result.newest = max(result.newest ?? 0, last.milliseconds) }
         }
+        suspects.subtract(known)
         for transaction in suspects.sorted().prefix(Self.mostSuspects) {
             // A plain read of one node after the other sees halves of what is just being finished: sessions, gids and rows are read in that order.
             let evidence = await Survey(cluster: cluster).evidence(of: transaction)
@@ -101,7 +108,7 @@ struct RegisterComparison {
     /// The transactions that are committed on a node and not on another one of their members.
     private func contradictions(
         to node: NodeName, _ id: NodeID, _ names: [NodeID: NodeName], after start: TransactionID, upTo horizon: TransactionID
-    ) async throws -> (found: Set<TransactionID>, rows: Int) {
+    ) async throws -> (found: Set<TransactionID>, rows: Int, last: TransactionID) {
         var found: Set<TransactionID> = []
         var count = 0
         var last = start
@@ -124,7 +131,7 @@ struct RegisterComparison {
                 found.formUnion(try await without(transactions, member, on: name))
             }
             count += rows.rowCount
-            if rows.rowCount < Self.page { return (found, count) }
+            if rows.rowCount < Self.page { return (found, count, last) }
         }
     }
 

@@ -59,7 +59,7 @@ struct RetentionPass {
         let now = UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000
         let age = UInt64(max(0, retention.wholeMilliseconds))
         guard now > age else { return nil }
-        let start = min(now - age, (oldest?.milliseconds ?? .max) - 1)
+        let start = min(now - age, max(1, oldest?.milliseconds ?? .max) - 1)
         return .make(milliseconds: start, random: (0, 0))
     }
 

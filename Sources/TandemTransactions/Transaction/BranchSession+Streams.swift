@@ -131,9 +131,15 @@ extension BranchSession {
             affected = answer.only.results.last?.affectedRows ?? 0
             wrong = take(answer.only, after: 0)
         }
-        let value = try outcome.get()
-        if let wrong { throw wrong }
-        return (value, affected)
+        if let cancelled = wrong as? TandemError { wrong = await explain(cancelled) }
+        do {
+            let value = try outcome.get()
+            if let wrong { throw wrong }
+            return (value, affected)
+        } catch let error as TandemError where error.sqlState == .queryCanceled {
+            // The body was told what the server said; why it said so is known by now.
+            throw wrong ?? error
+        }
     }
 
     /// What an error of the server or the connection means to whoever reads rows.

@@ -145,6 +145,7 @@ final class BranchSession: Sendable {
     func explain(_ error: TandemError) async -> TandemError {
         guard error.sqlState == .queryCanceled else { return error }
         let explained = await TransactionRuntime.of(cluster).deadlocks.explain(error, transaction, cluster)
+        if explained.code == .deadlock { connection?.spend() }
         state.withLock { state in
             if state.failure?.sqlState == .queryCanceled { state.failure = explained }
         }

@@ -134,10 +134,13 @@ struct ClusterStart: Sendable {
     }
 
     private var settings: [String: String] {
-        [
+        var settings = [
             "max_prepared_transactions": String(options.maxPreparedTransactions), "max_connections": String(options.maxConnections),
             "fsync": options.fsync ? "on" : "off",
-        ].merging(options.settings) { $1 }
+        ]
+        // What a killed server leaves in /dev/shm nobody removes when its data goes; files in its own folder go with that.
+        if options.isEphemeral { settings["dynamic_shared_memory_type"] = "mmap" }
+        return settings.merging(options.settings) { $1 }
     }
 
     private func newRecord(_ account: ServerAccount) async throws -> ClusterRecord {

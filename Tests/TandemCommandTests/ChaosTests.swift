@@ -39,6 +39,10 @@ extension BuiltProgram {
                 environment: ["TANDEM_FAILPOINTS": "recovery_presumes_abort=error"]
             ).end()
             #expect(run.code == 3, "\(run.talk)")
+            // What a violated run leaves is kept, and said where.
+            let kept = try #require(run.talk.split(separator: "\n").last { $0.contains("are kept in") }?.split(separator: " ").last.map(String.init))
+            #expect(FileManager.default.fileExists(atPath: "\(kept)/history-run.jsonl"))
+            try FileManager.default.removeItem(atPath: kept)
             let result = try run.json()
             #expect(result["verdict"] as? String == "violated" && (result["violations"] as? Int ?? 0) > 0)
             let findings = try #require(result["findings"] as? [[String: any Sendable]])

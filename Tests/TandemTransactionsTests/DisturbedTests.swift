@@ -8,7 +8,7 @@ import Testing
 
 @testable import TandemTransactions
 
-@Suite("Transactions on servers that are killed, stopped and starved", .serialized)
+@Suite("Transactions on servers that are killed, stopped and starved", .serialized, .timeLimit(.minutes(5)))
 struct DisturbedTests {
     // MARK: Slots
 

@@ -22,7 +22,7 @@ struct ListScan {
 
     /// From the appends to the final lists: whether each is where it is to be.
     private func findAppends(_ findings: inout Findings) {
-        let isPresent = presence()
+        let isPresent = orders.presence(of: history.appends)
         // Of each transaction, the appends that are in final lists, and those that are not.
         var present = [Int](repeating: 0, count: history.count), missing = present
         for (number, append) in history.appends.all.enumerated() where orders.isFinal[append.key] {
@@ -40,14 +40,6 @@ struct ListScan {
         for transaction in 0..<history.count where present[transaction] > 0 && missing[transaction] > 0 {
             if history.completions[transaction] == .info { findings.add(.halfCommitted) { half(transaction, isPresent, $0) } }
         }
-    }
-
-    private func presence() -> [Bool] {
-        var isPresent = [Bool](repeating: false, count: history.appends.all.count)
-        for key in history.keys.indices where orders.isFinal[key] {
-            for case let maker? in orders.makers[orders.places(of: key)] { isPresent[maker] = true }
-        }
-        return isPresent
     }
 
     /// From the lists to the appends: whether each element was appended, and stands there once.

@@ -8,9 +8,7 @@ struct OutcomeCheck {
     /// - Returns: the transactions of which it says something else than the lists.
     func findings(_ outcomes: [TransactionID: Outcome]) -> [Finding] {
         guard !outcomes.isEmpty else { return [] }
-        let orders = VersionOrders(history)
-        var isPresent = [Bool](repeating: false, count: history.appends.all.count)
-        for key in history.keys.indices { for case let maker? in orders.makers[orders.places(of: key)] { isPresent[maker] = true } }
+        let orders = VersionOrders(history), isPresent = orders.presence(of: history.appends)
         var present: [Int: Int] = [:], all: [Int: Int] = [:]
         for (number, append) in history.appends.all.enumerated() where orders.isFinal[append.key] && history.completions[append.transaction] == .info {
             all[append.transaction, default: 0] += 1

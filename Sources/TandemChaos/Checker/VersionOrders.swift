@@ -55,6 +55,15 @@ extension VersionOrders {
     /// The places of a key's order in the arrays.
     func places(of key: Int) -> Range<Int> { starts[key]..<starts[key + 1] }
 
+    /// Whether each append is in its key's final list.
+    func presence(of appends: borrowing AppendIndex) -> [Bool] {
+        var isPresent = [Bool](repeating: false, count: appends.all.count)
+        for key in isFinal.indices where isFinal[key] {
+            for case let maker? in makers[places(of: key)] { isPresent[maker] = true }
+        }
+        return isPresent
+    }
+
     /// Whether a list is the beginning of its key's order.
     func holds(_ reading: History.Reading, of key: Int, in history: History) -> Bool {
         let order = places(of: key)

@@ -7,12 +7,13 @@ import TandemTransactions
 /// What is there when everything is over, and what it means.
 extension ChaosRun {
     func conclude(
-        _ cluster: Cluster, _ watch: PreparedWatch, _ history: HistoryWriter, _ own: String, counts: [FaultKind: Int], died: [Int], left: Int
+        _ cluster: Cluster, _ watch: PreparedWatch, _ history: HistoryWriter, counts: [FaultKind: Int], died: [Int], left: Int
     ) async throws -> ChaosResult {
         progress("reading what is there, and checking it")
         var result = ChaosResult(options)
-        let files = try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasPrefix("history-") && $0 != "history-run.jsonl" }.sorted()
-        let merged = try HistoryMerge(files.map { "\(folder)/\($0)" } + [own])
+        // This run's own history is one of them.
+        let files = try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasPrefix("history-") }.sorted().map { "\(folder)/\($0)" }
+        let merged = try HistoryMerge(files)
         (result.transactions, result.acknowledged, result.rolled_back) = (merged.sent, merged.acknowledged, merged.rolledBack)
         let unknown = merged.unknown
         result.unknown = unknown.count
@@ -28,7 +29,7 @@ extension ChaosRun {
             let own = used.filter { ListAppendWorkload.node(of: $0, among: options.nodes) == index }
             try history.write(try await final(cluster, node, keys: own))
         }
-        try HistoryMerge(files.map { "\(folder)/\($0)" } + [own]).write(to: path, run: run)
+        try HistoryMerge(files).write(to: path, run: run)
         let check = try HistoryCheck(path: path)
         let report = try check.run()
         let more =

@@ -89,8 +89,7 @@ package struct ChaosRun: Sendable {
                     history: "\(folder)/history-\(number)-\(incarnation).jsonl", start: begin)
             }
         }
-        let own = "\(folder)/history-run.jsonl"
-        let history = try HistoryWriter(path: own)
+        let history = try HistoryWriter(path: "\(folder)/history-run.jsonl")
         let watch = PreparedWatch(cluster)
         var counts: [FaultKind: Int] = [:]
         var left = 0
@@ -116,7 +115,7 @@ package struct ChaosRun: Sendable {
             for coordinator in coordinators { await coordinator.kill() }
             throw error
         }
-        return try await conclude(cluster, watch, history, own, counts: counts, died: coordinators.filter { $0.failures > 0 }.map(\.number), left: left)
+        return try await conclude(cluster, watch, history, counts: counts, died: coordinators.filter { $0.failures > 0 }.map(\.number), left: left)
     }
 
     /// Recovery as any process runs it, until nothing is prepared; how many branches are left.

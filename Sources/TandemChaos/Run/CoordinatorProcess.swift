@@ -35,9 +35,6 @@ final class CoordinatorProcess: Sendable {
         self.plan = plan
     }
 
-    /// How many there were.
-    var incarnations: Int { state.withLock { $0.incarnation + 1 } }
-
     /// How often it ended by itself, or not when it was told to, which it never should.
     var failures: Int { state.withLock { $0.failures } }
 

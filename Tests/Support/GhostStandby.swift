@@ -26,13 +26,19 @@ extension TestCluster {
         let task = Task { try await probe.connection.run(Batch([Statement("SELECT pg_logical_emit_message(true, 'probe', '')")], interruption: .abandon)) }
         var isOver = false
         while !isOver {
-            let state = try await value(node, "SELECT coalesce(wait_event, '') || ' ' || state FROM pg_stat_activity WHERE pid = \(probe.backend)")
-            if state?.hasPrefix("SyncRep") == true {
+            // Idle before the probe has come is not idle after it: that one has its text.
+            let state = try await value(
+                node,
+                """
+                SELECT CASE WHEN wait_event = 'SyncRep' THEN 'waits' WHEN state = 'idle' AND query LIKE '%probe%' THEN 'over' END
+                FROM pg_stat_activity WHERE pid = \(probe.backend)
+                """)
+            if state == "waits" {
                 await probe.close()
                 _ = await task.result
                 return true
             }
-            isOver = state?.hasSuffix(" idle") == true
+            isOver = state == "over"
             await tick()
         }
         _ = try await task.value

@@ -34,6 +34,16 @@ package struct TestCluster: Sendable {
         Int(try await value(node, "SELECT count(*) FROM \(text)") ?? "") ?? -1
     }
 
+    /// How many sessions of this cluster's database wait for a lock, and have done so for a time; other tests' databases are on the same servers.
+    package func waiting(_ node: NodeName, since age: String = "0") async throws -> Int {
+        try await count(
+            node,
+            """
+            pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+            WHERE NOT l.granted AND a.datname = current_database() AND l.waitstart <= clock_timestamp() - interval '\(age)'
+            """)
+    }
+
     package func balance(_ node: NodeName, _ account: Int) async throws -> Int {
         Int(try await value(node, "SELECT balance FROM account WHERE id = \(account)") ?? "") ?? -1
     }

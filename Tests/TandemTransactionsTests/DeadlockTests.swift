@@ -159,8 +159,7 @@ struct DeadlockTests {
                     try await tx["n1"].execute("UPDATE account SET balance = balance - 1 WHERE id = 1", rows: 1...1)
                     await meeting.arrive()
                     // Until the other use has waited for longer than two looks.
-                    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND waitstart < clock_timestamp() - interval '2500 ms'"
-                    try await wait(for: "the second use") { try await test.value("n1", waiting) == "1" }
+                    try await wait(for: "the second use") { try await test.waiting("n1", since: "2500 ms") == 1 }
                     try await tx["n2"].execute("UPDATE account SET balance = balance + 1 WHERE id = 1", rows: 1...1)
                 }
             }
@@ -188,9 +187,8 @@ struct DeadlockTests {
             async let one = outcome { try await both(test.cluster, ("n1", 1), ("n2", 3), meeting: meeting) }
             async let two = outcome { try await both(test.cluster, ("n2", 2), ("n1", 1), meeting: meeting) }
             try await wait(for: "both to wait") {
-                let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
-                let counts = (try await test.value("n1", waiting), try await test.value("n2", waiting))
-                return counts.0 != "0" && counts.1 != "0"
+                let counts = (try await test.waiting("n1"), try await test.waiting("n2"))
+                return counts.0 == 1 && counts.1 == 1
             }
             try await session.run("UPDATE account SET balance = balance WHERE id = 2")
             try await session.run("COMMIT")

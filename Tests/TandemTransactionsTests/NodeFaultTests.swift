@@ -144,7 +144,7 @@ struct NodeFaultTests {
             let session = try await test.session("n2")
             async let altered: Void = { _ = try await session.run("ALTER TABLE account ADD COLUMN note text") }()
             try await wait(for: "the blocked statement") {
-                try await test.count("n2", "pg_locks WHERE NOT granted AND relation = 'account'::regclass") == 1
+                try await test.waiting("n2") == 1
             }
             let listed = await test.cluster.transactionsInDoubt().transactions
             #expect(listed.map(\.transaction) == [id] && listed[0].branches.contains { $0.state == "prepared" })

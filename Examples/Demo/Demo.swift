@@ -11,7 +11,10 @@ struct Demo {
             FileHandle.standardError.write(Data("usage: tandem-demo --tandem PATH, where PATH is the command `tandem`\n".utf8))
             exit(2)
         }
-        exit(await run(Story(tandem: program, screen: Screen())))
+        let code = await run(Story(tandem: program, screen: Screen()))
+        // Without the handlers of `exit`: OpenSSL's would free what a thread of the cluster may still use.
+        fflush(nil)
+        _exit(code)
     }
 
     /// Tells the story, and answers with the exit code.

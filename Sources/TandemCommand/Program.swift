@@ -9,7 +9,10 @@ import TandemFailpoints
 struct Program {
     static func main() async {
         StandardDescriptors.prepare()
-        exit(await run(Array(CommandLine.arguments.dropFirst()), environment: ProcessInfo.processInfo.environment))
+        let code = await run(Array(CommandLine.arguments.dropFirst()), environment: ProcessInfo.processInfo.environment)
+        // Without the handlers of `exit`: OpenSSL's frees what a reactor's thread that is still connecting uses, and that ends the program with a signal.
+        fflush(nil)
+        _exit(code)
     }
 
     /// Runs one command and answers with the exit code.

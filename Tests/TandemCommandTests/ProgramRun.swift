@@ -37,13 +37,16 @@ final class ProgramRun: Sendable {
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         for name in ["out", "err"] { try Data().write(to: folder.appending(path: name)) }
         try Data(input.utf8).write(to: folder.appending(path: "in"))
-        process.standardInput = try FileHandle(forReadingFrom: folder.appending(path: "in"))
-        process.standardOutput = try FileHandle(forWritingTo: output.map { URL(fileURLWithPath: $0) } ?? folder.appending(path: "out"))
-        process.standardError = try FileHandle(forWritingTo: folder.appending(path: "err"))
+        let input = try FileHandle(forReadingFrom: folder.appending(path: "in"))
+        let output = try FileHandle(forWritingTo: output.map { URL(fileURLWithPath: $0) } ?? folder.appending(path: "out"))
+        let talk = try FileHandle(forWritingTo: folder.appending(path: "err"))
+        (process.standardInput, process.standardOutput, process.standardError) = (input, output, talk)
         let (ended, continuation) = AsyncStream.makeStream(of: Never.self)
         self.ended = ended
         process.terminationHandler = { _ in continuation.finish() }
         try process.run()
+        // The child has its own. Foundation does not let go of ours, and over a thousand open descriptors end its next `run()` with a signal.
+        for handle in [input, output, talk] { try handle.close() }
     }
 
     deinit { try? FileManager.default.removeItem(at: folder) }

@@ -17,7 +17,7 @@ extension Chaos {
             Thread.detachNewThread {
                 // Whoever started it holds the other end, and is gone when this ends.
                 while let data = try? FileHandle.standardInput.read(upToCount: 1), !data.isEmpty {}
-                Glibc.exit(TandemError.Code.ExitCode.failed.rawValue)
+                _exit(TandemError.Code.ExitCode.failed.rawValue)
             }
             do { try await Interruption.cancelling("ending") { try await coordinator.run() } } catch is CancellationError {}
         }

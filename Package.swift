@@ -30,6 +30,7 @@ let package = Package(
     products: [
         .library(name: "Tandem", targets: ["Tandem"]),
         .library(name: "TandemConfiguration", targets: ["TandemConfiguration"]),
+        .library(name: "TandemSagas", targets: ["TandemSagas"]),
         .library(name: "TandemTestKit", targets: ["TandemTestKit"]),
         .executable(name: "tandem", targets: ["TandemCommand"]),
         .executable(name: "tandem-demo", targets: ["TandemDemo"]),
@@ -59,8 +60,15 @@ let package = Package(
             ]),
         room(
             "TandemCluster", ["TandemCore", "TandemPostgres", logging, metrics, tracing],
-            resources: [.embedInCode("Schema/schema-0001.sql"), .embedInCode("Schema/schema-0002.sql")]),
+            resources: ["0001", "0002", "0003"].map { .embedInCode("Schema/schema-\($0).sql") }),
         room("TandemTransactions", ["TandemCore", "TandemFailpoints", "TandemPostgres", "TandemCluster", logging, metrics, tracing]),
+        // capabilities
+        room(
+            "TandemSagas",
+            [
+                "TandemCore", "TandemFailpoints", "TandemPostgres", "TandemCluster", "TandemTransactions", logging, metrics,
+                .product(name: "DequeModule", package: "swift-collections"),
+            ], resources: [.embedInCode("Schema/saga-0001.sql")]),
         room("Tandem", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions"]),
         // adapters
         room(
@@ -112,6 +120,7 @@ let package = Package(
             dependencies: [
                 "TandemCore", "TandemFailpoints", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemTestKit", "TandemTestSupport",
             ], swiftSettings: house),
+        tests(of: "TandemSagas", ["TandemCore", "TandemFailpoints", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemTestSupport"]),
         tests(of: "TandemLocal", ["TandemCore"]),
         tests(of: "TandemTestKit", ["TandemCore", "TandemLocal", "TandemPostgres", "TandemTestSupport"]),
         tests(of: "TandemChaos", ["TandemCore", "TandemTestSupport"]),

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Tandem
+import TandemCore
 import TandemConfiguration
 
 /// `tandem config`

@@ -60,6 +60,25 @@ package enum Failpoint: String, CaseIterable, Hashable, Sendable {
     /// `tandem chaos` is worth shows in whether it finds that.
     case recoveryPresumesAbort = "recovery_presumes_abort"
 
+    // MARK: sagas
+
+    /// Before a step of a saga is sent.
+    case sagaBeforeStep = "saga_before_step"
+    /// A step of a saga is done; nobody but its own record knows.
+    case sagaAfterStep = "saga_after_step"
+    /// A saga is about to turn back.
+    case sagaBeforeTurn = "saga_before_turn"
+    /// It is durable that a saga has turned back; nothing is undone yet.
+    case sagaAfterTurn = "saga_after_turn"
+    /// Before what undoes a step is sent.
+    case sagaBeforeUndo = "saga_before_undo"
+    /// A step is undone; nobody but its own record knows.
+    case sagaAfterUndo = "saga_after_undo"
+    /// All steps are done or undone; the saga's row does not say so yet.
+    case sagaBeforeEnd = "saga_before_end"
+    /// The saga's end is durable; nobody has been told.
+    case sagaAfterEnd = "saga_after_end"
+
     // MARK: forgetting
 
     /// Before the horizon is raised.

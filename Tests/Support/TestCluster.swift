@@ -70,7 +70,7 @@ package struct TestCluster: Sendable {
 
 /// Gives the body a cluster of its own, and removes its databases afterwards.
 package func withCluster<Value>(
-    _ count: Int = 2, on nodes: PostgresNodes = .shared, _ change: (inout ClusterConfiguration) -> Void = { _ in },
+    _ count: Int = 2, on nodes: PostgresNodes = .shared, modules: [SchemaModule] = [], _ change: (inout ClusterConfiguration) -> Void = { _ in },
     _ body: (TestCluster) async throws -> Value
 ) async throws -> Value {
     let local = try await nodes.cluster()
@@ -93,7 +93,7 @@ package func withCluster<Value>(
     // The tables belong to somebody else: the cluster's own role has what a program needs, and no more.
     var owned = configuration
     for index in owned.nodes.indices { owned.nodes[index].conninfo = used[index].superuserConninfo(database: database) }
-    _ = try await Initialiser(owned, granting: ["tandem"]).run()
+    _ = try await Initialiser(owned, granting: ["tandem"], modules: modules).run()
     let test = TestCluster(configuration: configuration, local: local, database: database, cluster: try Cluster(configuration))
     do {
         let value = try await body(test)
@@ -115,12 +115,13 @@ private func remove(_ test: TestCluster, _ used: [LocalNode]) async {
 
 /// As ``withCluster(_:on:_:_:)``, on servers that the body may kill, stop and set as it likes; one test at a time.
 package func withDisturbedCluster<Value>(
-    _ count: Int = 2, _ change: (inout ClusterConfiguration) -> Void = { _ in }, _ body: (TestCluster) async throws -> Value
+    _ count: Int = 2, modules: [SchemaModule] = [], _ change: (inout ClusterConfiguration) -> Void = { _ in },
+    _ body: (TestCluster) async throws -> Value
 ) async throws -> Value {
     let gate = PostgresNodes.disturbed.gate
     await gate.enter()
     do {
-        let value = try await withCluster(count, on: .disturbed, change, body)
+        let value = try await withCluster(count, on: .disturbed, modules: modules, change, body)
         await gate.leave()
         return value
     } catch {

@@ -162,7 +162,7 @@ struct InitialiserTests {
             let configuration = try databases.configuration("test", "a")
             _ = try await Initialiser(configuration).run()
             try await sql(
-                databases.conninfo("a"), "INSERT INTO tandem.schema_version (version, needs) VALUES (\(SchemaModule.version + 1), \(SchemaModule.version))")
+                databases.conninfo("a"), "INSERT INTO tandem.schema_version (version, needs) VALUES (\(CoreSchema.version + 1), \(CoreSchema.version))")
             #expect(try await Initialiser(configuration).run().map(\.isChanged) == [false])
             try await Cluster(configuration).lookAt("a")
         }
@@ -172,7 +172,7 @@ struct InitialiserTests {
     func olderSchema() async throws {
         try await Databases.with([("a", 0)]) { databases in
             let configuration = try databases.configuration("test", "a")
-            for statement in Initialiser.split(SchemaModule.steps(from: 0)[0].sql) { try await sql(databases.conninfo("a"), statement) }
+            for statement in Initialiser.split(CoreSchema.steps(from: 0)[0].sql) { try await sql(databases.conninfo("a"), statement) }
             try await sql(
                 databases.conninfo("a"), "INSERT INTO tandem.schema_version (version) VALUES (1)",
                 """
@@ -198,7 +198,7 @@ struct InitialiserTests {
             }
             try await sql(databases.conninfo("a"), "COMMIT PREPARED '\(gid)'")
             let nodes = try await upgraded
-            #expect(nodes.map(\.schemaVersion) == [SchemaModule.version] && nodes.map(\.isChanged) == [true])
+            #expect(nodes.map(\.schemaVersion) == [CoreSchema.version] && nodes.map(\.isChanged) == [true])
             try await Cluster(configuration).lookAt("a")
             #expect(try await sql(databases.conninfo("a"), "SELECT kind FROM tandem.branch") == "W")
         }

@@ -7,7 +7,7 @@ import Testing
 
 @Suite("JSON, digit for digit")
 struct JSONReaderTests {
-    private func read(_ text: String) throws -> LocatedNode { try JSONReader.read(Array(text.utf8), file: "f", line: 3) }
+    private func read(_ text: String) throws -> LocatedNode { try LocatedNode.json(Array(text.utf8), file: "f", line: 3) }
 
     @Test(
         "what is read is what was written",
@@ -44,7 +44,7 @@ struct JSONReaderTests {
 
     @Test("bytes that are no UTF-8 are refused")
     func bytes() {
-        #expect(throws: TandemError.self) { try JSONReader.read([0x22, 0xFF, 0x22], file: "f", line: 1) }
+        #expect(throws: TandemError.self) { try LocatedNode.json([0x22, 0xFF, 0x22], file: "f", line: 1) }
     }
 
     @Test("a line is a transaction with its reference, and keeps the reference where it is none")

@@ -37,7 +37,7 @@ struct RoleTests {
                     "CREATE ROLE \(roles.two) LOGIN PASSWORD 'x' IN ROLE \(owner)",
                     "GRANT SELECT, UPDATE ON account TO \(roles.one), \(roles.two)", "CREATE TABLE trail (who text DEFAULT current_user)",
                     "GRANT INSERT ON trail TO \(roles.one), \(roles.two)",
-                ] + SchemaModule.grants(to: roles.owner) { try await test.value(node.name, text) }
+                ] + CoreSchema.grants(to: roles.owner) { try await test.value(node.name, text) }
             }
             do { try await body(roles) } catch {
                 try? await remove(roles, all)

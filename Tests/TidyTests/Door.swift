@@ -34,6 +34,8 @@ struct Door: Sendable {
         // transaction
         "TandemTransactions": Door(
             driver.union(["TandemCluster"]), outside: system.union(telemetry).union(["DequeModule", "HeapModule", "ServiceLifecycle"])),
+        // capabilities
+        "TandemSagas": Door(transactions, outside: system.union(telemetry).union(["DequeModule"])),
         "Tandem": Door(["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions"]),
         // adapters
         "TandemConfiguration": Door(transactions.subtracting(["TandemFailpoints"]), outside: system.union(["Logging", "Yams"])),

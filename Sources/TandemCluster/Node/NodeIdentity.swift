@@ -92,6 +92,6 @@ package final class NodeIdentity: Sendable {
                 "the server is on timeline \(timeline), while the node was seen on \(highestTimeline): it was left behind by a failover",
                 "connect to the promoted server")
         }
-        return SchemaModule.mismatch(version: schemaVersion, leastProgram: leastProgram, node: name)
+        return CoreSchema.mismatch(version: schemaVersion, leastProgram: leastProgram, node: name)
     }
 }

@@ -149,7 +149,7 @@ package final class NodeRuntime: Sendable {
             // The schema or its table is not there (3F000, 42P01), or not ours to read.
             if error.sqlState == .undefinedTable || error.sqlState == .invalidSchemaName { return .failure(notInitialised) }
             // The first version of the schema did not say whom it serves.
-            if error.sqlState == .undefinedColumn, let old = SchemaModule.mismatch(version: 1, leastProgram: 1, node: name) { return .failure(old) }
+            if error.sqlState == .undefinedColumn, let old = CoreSchema.mismatch(version: 1, leastProgram: 1, node: name) { return .failure(old) }
             return .failure(TandemError(error, node: name))
         }
         guard let result = reply.only.results.last, let identity = NodeIdentity(result) else { return .failure(notInitialised) }

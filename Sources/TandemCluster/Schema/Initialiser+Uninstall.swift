@@ -14,6 +14,7 @@ extension Initialiser {
     public func uninstall() async throws -> [(node: NodeName, isRemoved: Bool)] {
         try await withDatabases { databases in
             try refuseMissing(databases)
+            for database in databases { try refuseUnknownModules(of: database) }
             for database in databases where database.known != nil { try await lockRegister(of: database) }
             for database in databases where database.known != nil { try await refuseUndecided(on: database) }
             for database in databases where database.schemaVersion > 0 { try await drop(database) }
@@ -31,6 +32,15 @@ extension Initialiser {
                 .refusedBySafetyRule, "the cluster has the node \(missing.name), which is not in the configuration and cannot be asked", node: database.name,
                 nextStep: "add it to the configuration; of a node that is gone for good, set removed_at in tandem.member", phase: "uninstall")
         }
+    }
+
+    /// Its tables hold what nobody here can judge.
+    private func refuseUnknownModules(of database: Database) throws {
+        let known = Set(modules.map(\.name))
+        guard let unknown = database.modules.keys.sorted().first(where: { !known.contains($0) }) else { return }
+        throw TandemError(
+            .refusedBySafetyRule, "the schema holds tables of the module \(unknown), which this program does not know", node: database.name,
+            nextStep: "name the module, or use the program that made it", phase: "uninstall")
     }
 
     private func lockRegister(of database: Database) async throws {
@@ -58,7 +68,7 @@ extension Initialiser {
     }
 
     private func drop(_ database: Database) async throws {
-        for statement in SchemaModule.removal {
+        for statement in modules.filter({ database.modules[$0.name] != nil }).flatMap(\.removal) + CoreSchema.removal {
             do {
                 try await run(statement, database)
             } catch let error as TandemError where error.sqlState?.rawValue == "2BP01" {

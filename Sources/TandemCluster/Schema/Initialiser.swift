@@ -29,6 +29,8 @@ public struct Initialiser: Sendable {
         var leastProgram = 0
         var known: (cluster: String, id: NodeID, name: String, systemIdentifier: Int64, databaseOID: UInt32)?
         var members: [(id: Int16, name: String, isRemoved: Bool)] = []
+        /// The versions of the modules that are there, and the lowest versions of a program that they serve.
+        var modules: [String: (version: Int, leastProgram: Int)] = [:]
 
         var name: NodeName { configuration.name }
     }
@@ -41,6 +43,7 @@ public struct Initialiser: Sendable {
 
     let configuration: ClusterConfiguration
     private let roles: [String]
+    let modules: [SchemaModule]
 
     /// An initialiser of the cluster's databases.
     ///
@@ -48,9 +51,11 @@ public struct Initialiser: Sendable {
     ///   - configuration: the cluster; every node must be reachable, since identities are compared with all of them.
     ///   - roles: roles that get the rights that a program needs, and no more: to run transactions, recovery and clean-up. They can neither write nor change
     ///     nor remove a row but through the functions for it, which they may call at a wrong time. They must exist on every node.
-    public init(_ configuration: ClusterConfiguration, granting roles: [String] = []) {
+    ///   - modules: the capabilities that use the nodes, and whose tables they get. Those of others stay as they are.
+    public init(_ configuration: ClusterConfiguration, granting roles: [String] = [], modules: [SchemaModule] = []) {
         self.configuration = configuration
         self.roles = roles
+        self.modules = modules
     }
 
     /// Brings every node's tables to this program's version and gives new nodes their numbers.
@@ -187,6 +192,14 @@ public struct Initialiser: Sendable {
             guard let id = members.text(row, 0).flatMap({ Int16($0) }), let name = members.text(row, 1) else { return nil }
             return (id, name, members.text(row, 2) == "t")
         }
+        guard database.schemaVersion >= 3 else { return }
+        let modules = try await run("SELECT name, max(version), max(needs) FROM tandem.module GROUP BY name", database)
+        for row in 0..<modules.rowCount {
+            guard let name = modules.text(row, 0), let version = modules.text(row, 1).flatMap({ Int($0) }),
+                let needs = modules.text(row, 2).flatMap({ Int($0) })
+            else { continue }
+            database.modules[name] = (version, needs)
+        }
     }
 
     // MARK: Planning
@@ -223,9 +236,10 @@ public struct Initialiser: Sendable {
             let statements = try self.statements(for: database, id: id)
             let others = try self.others(for: database, all: ids)
             let result = Node(
-                name: database.name.rawValue, nodeID: Int(id.rawValue), schemaVersion: max(database.schemaVersion, SchemaModule.version),
+                name: database.name.rawValue, nodeID: Int(id.rawValue), schemaVersion: max(database.schemaVersion, CoreSchema.version),
                 isChanged: !statements.isEmpty || !others.isEmpty)
-            return (statements + (try roles.flatMap { try SchemaModule.grants(to: $0) }), others, result)
+            let grants = try roles.flatMap { role in try CoreSchema.grants(to: role) + modules.flatMap { try $0.grants(to: role) } }
+            return (statements + grants, others, result)
         }
     }
 
@@ -243,8 +257,8 @@ public struct Initialiser: Sendable {
                 "correct the address; for a database that was moved on purpose see docs/operating.md, \"A node moved\"")
         }
         // One that is older is what this is for.
-        if database.schemaVersion > SchemaModule.version,
-            let newer = SchemaModule.mismatch(version: database.schemaVersion, leastProgram: database.leastProgram, node: database.name)
+        if database.schemaVersion > CoreSchema.version,
+            let newer = CoreSchema.mismatch(version: database.schemaVersion, leastProgram: database.leastProgram, node: database.name)
         {
             throw newer
         }
@@ -252,9 +266,22 @@ public struct Initialiser: Sendable {
 
     private func statements(for database: Database, id: NodeID) throws -> [String] {
         var statements: [String] = []
-        for step in SchemaModule.steps(from: database.schemaVersion) {
+        for step in CoreSchema.steps(from: database.schemaVersion) {
             statements += Self.split(step.sql)
             statements.append("INSERT INTO tandem.schema_version (version) VALUES (\(step.version))")
+        }
+        for module in modules {
+            let known = database.modules[module.name]
+            if let known, known.version > module.version,
+                let newer = module.mismatch(version: known.version, leastProgram: known.leastProgram, node: database.name)
+            {
+                throw newer
+            }
+            for step in module.steps where step.version > known?.version ?? 0 {
+                statements += Self.split(step.sql)
+                statements.append(
+                    "INSERT INTO tandem.module (name, version, needs) VALUES (\(try quoteLiteral(module.name)), \(step.version), \(step.needs))")
+            }
         }
         if database.known == nil {
             statements.append(

@@ -1,60 +1,83 @@
 package import TandemCore
-import TandemPostgres
+package import TandemPostgres
 
-/// The tables of Tandem in a node's database, one step a version.
-package enum SchemaModule {
+/// The tables of one capability in the schema `tandem` of a node: a program names those that it uses when it initialises its nodes.
+///
+/// ```swift
+/// try await Initialiser(configuration, modules: [.sagas, .idempotency]).run()
+/// ```
+public struct SchemaModule: Sendable {
+    /// One version's step.
+    package struct Step: Sendable {
+        /// The version to which the step leads.
+        package let version: Int
+        /// The lowest version of a program's module that works with the tables from then on.
+        package let needs: Int
+        /// Statements; each ends with a semicolon before an empty line, and has none of these elsewhere.
+        package let sql: String
+
+        package init(version: Int, needs: Int, sql: [UInt8]) {
+            self.version = version
+            self.needs = needs
+            self.sql = String(decoding: sql, as: UTF8.self)
+        }
+    }
+
+    /// The module's name, as `tandem.module` has it.
+    public let name: String
+    package let steps: [Step]
+    /// What removes the tables, whether or not all of them are there.
+    package let removal: [String]
+    /// What a program's role needs, with `ROLE` where its quoted name belongs.
+    private let grants: [String]
+
+    package init(_ name: String, steps: [Step], removal: [String], grants: [String]) {
+        self.name = name
+        self.steps = steps
+        self.removal = removal
+        self.grants = grants
+    }
+
     /// The version that this program works with.
-    package static let version = 2
-
-    /// Why this program does not work with a schema; `nil` when it does. A newer one says itself which programs it still serves.
-    ///
-    /// - Parameters:
-    ///   - version: the schema's version.
-    ///   - leastProgram: the lowest version of the program that the schema serves.
-    ///   - node: the node.
-    /// - Returns: an error that says which of the two to upgrade.
-    package static func mismatch(version: Int, leastProgram: Int, node: NodeName) -> TandemError? {
-        if version < Self.version {
-            return TandemError(
-                .schemaMismatch, "the schema has version \(version), this program works with \(Self.version)", node: node, nextStep: "run `tandem init`")
-        }
-        if leastProgram > Self.version {
-            return TandemError(
-                .schemaMismatch, "the schema has version \(version) and serves programs from \(leastProgram) on; this one has version \(Self.version)",
-                node: node,
-                nextStep: "upgrade this program")
-        }
-        return nil
-    }
-
-    /// The steps that lead from `version` to ``version``, each an SQL script.
-    package static func steps(from version: Int) -> [(version: Int, sql: String)] {
-        let all = [(1, PackageResources.schema_0001_sql), (2, PackageResources.schema_0002_sql)].map { (version: $0, sql: String(decoding: $1, as: UTF8.self)) }
-        return all.filter { $0.version > version }
-    }
-
-    /// What removes the schema, and nothing that others made: what depends on it stands in the way.
-    static let removal = [
-        "DROP VIEW IF EXISTS tandem.in_doubt",
-        "DROP FUNCTION IF EXISTS tandem.tombstone(uuid, text), tandem.raise_horizon(uuid), tandem.forget(uuid, uuid[], integer)",
-        "DROP TABLE tandem.branch, tandem.operation, tandem.member, tandem.node, tandem.schema_version",
-        "DROP SCHEMA tandem",
-    ]
+    package var version: Int { steps.map(\.version).max() ?? 0 }
 
     /// What gives a role the rights that a program needs.
     ///
     /// - Parameter role: the role's name.
     /// - Returns: the statements, which may be executed again.
     /// - Throws: `encodingFailed` where it cannot be a name.
-    package static func grants(to role: String) throws -> [String] {
+    package func grants(to role: String) throws -> [String] {
         let role = try quoteIdentifier(role)
-        return [
-            "GRANT USAGE ON SCHEMA tandem TO \(role)",
-            "GRANT SELECT ON ALL TABLES IN SCHEMA tandem TO \(role)",
-            // Not the kind, nor what the server puts in itself.
-            "GRANT INSERT (transaction_id, node, members, coordinator) ON tandem.branch TO \(role)",
-            "GRANT INSERT (what, transaction_id, reason) ON tandem.operation TO \(role)",
-            "GRANT EXECUTE ON FUNCTION tandem.tombstone(uuid, text), tandem.raise_horizon(uuid), tandem.forget(uuid, uuid[], integer) TO \(role)",
-        ]
+        return grants.map { $0.replacing("ROLE", with: role) }
+    }
+
+    /// Asks a node for the module's version there, and the lowest version of a program that its tables serve.
+    package var question: Statement {
+        Statement(
+            "SELECT max(m.version), max(m.needs) FROM tandem.module m WHERE m.name OPERATOR(pg_catalog.=) $1", parameters: ParameterBuffer(texts: [name]))
+    }
+
+    /// Why this program does not work with the module's tables on a node; `nil` when it does.
+    ///
+    /// - Parameters:
+    ///   - version: the version there; `nil` where there are no tables.
+    ///   - leastProgram: the lowest version of the program that they serve.
+    ///   - node: the node.
+    /// - Returns: an error that says what to do.
+    package func mismatch(version: Int?, leastProgram: Int, node: NodeName) -> TandemError? {
+        guard let version else {
+            return TandemError(.notInitialised, "the database has no tables of the module \(name)", node: node, nextStep: "run `tandem init`")
+        }
+        if version < self.version {
+            return TandemError(
+                .schemaMismatch, "the module \(name) has version \(version), this program works with \(self.version)", node: node, nextStep: "run `tandem init`"
+            )
+        }
+        if leastProgram > self.version {
+            return TandemError(
+                .schemaMismatch, "the module \(name) has version \(version) and serves programs from \(leastProgram) on; this one has version \(self.version)",
+                node: node, nextStep: "upgrade this program")
+        }
+        return nil
     }
 }

@@ -1,4 +1,5 @@
 import Tandem
+import TandemCore
 
 extension OperationResult {
     /// The result as data.

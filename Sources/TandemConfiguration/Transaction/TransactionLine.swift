@@ -18,7 +18,7 @@ package struct TransactionLine: Sendable {
         var reference: String?
         var request: Result<TransactionRequest, TandemError>
         do {
-            let root = try JSONReader.read(bytes, file: file, line: line)
+            let root = try LocatedNode.json(bytes, file: file, line: line)
             let section = try root.section(TransactionFile.keys + ["ref"])
             reference = try section["ref"]?.json()
             request = .success(try TransactionFile.read(section))

@@ -52,6 +52,8 @@ public struct SQLState: RawRepresentable, Hashable, Sendable, Codable, CustomStr
     public static let foreignKeyViolation = SQLState(known: "23503")
     /// 23505: a unique key is violated; of the decision row, somebody wrote first.
     public static let uniqueViolation = SQLState(known: "23505")
+    /// TD423: another saga has locked the resource (`tandem.saga_take_lock`).
+    public static let sagaResourceLocked = SQLState(known: "TD423")
     /// 23514: a check constraint is violated.
     public static let checkViolation = SQLState(known: "23514")
     /// 23P01: an exclusion constraint is violated.

@@ -76,6 +76,12 @@ extension TandemError {
         public static let tooManyRows = Code(rawValue: "tooManyRows")
         /// The operation could decide wrongly or lose evidence, and was refused.
         public static let refusedBySafetyRule = Code(rawValue: "refusedBySafetyRule")
+        /// What a step or a response left is longer than what is kept.
+        public static let resultTooLarge = Code(rawValue: "resultTooLarge")
+        /// Another saga has locked a resource that a step needs.
+        public static let sagaResourceLocked = Code(rawValue: "sagaResourceLocked")
+        /// The saga has turned back, and a step that comes late may not happen any more.
+        public static let sagaStepBarred = Code(rawValue: "sagaStepBarred")
         /// There is nothing of this name or id.
         public static let notFound = Code(rawValue: "notFound")
         /// A server that Tandem itself started on this machine failed.

@@ -166,6 +166,18 @@ extension TandemError.Code {
             "the operation could decide wrongly or lose evidence, and was refused",
             "Read which rule the message names; an operator may force it where the rule says so."),
         Entry(
+            .resultTooLarge, .failed,
+            "what a step or a response left is longer than what is kept: 256 KiB",
+            "Return a key, and keep the data in a table."),
+        Entry(
+            .sagaResourceLocked, .failed,
+            "another saga has locked a resource that a step needs",
+            "Wait for the other saga's end; `tandem saga show ID` tells how it stands."),
+        Entry(
+            .sagaStepBarred, .failed,
+            "the saga has turned back, and a step that comes late may not happen any more",
+            "Nothing: the saga's other steps are undone."),
+        Entry(
             .notFound, .notFound,
             "there is nothing of this name or id",
             "Check the name; ids may be shortened to an unambiguous end of six or more characters."),

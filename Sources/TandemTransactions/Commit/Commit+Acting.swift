@@ -202,12 +202,3 @@ extension Commit {
         }
     }
 }
-
-extension Failpoints {
-    /// A point of the protocol where an armed error means nothing: only what ends or holds the process acts here.
-    @inline(__always)
-    static func pass(_ point: Failpoint) async {
-        guard isArmed else { return }
-        try? await reach(point)
-    }
-}

@@ -122,7 +122,7 @@ struct Doctor {
 
     private func rights(_ facts: NodeFacts, _ trial: TandemError?) -> DoctorReport.Finding {
         if !facts.missingRights.isEmpty {
-            let sql = (try? SchemaModule.grants(to: configuration.role ?? facts.role))?.joined(separator: "; ")
+            let sql = (try? CoreSchema.grants(to: configuration.role ?? facts.role))?.joined(separator: "; ")
             return finding("rights", .problem, "the role lacks \(facts.missingRights.joined(separator: ", "))", sql: sql)
         }
         if let trial {

@@ -62,16 +62,23 @@ final class RequestRun: Sendable {
         for part in members.dropLast() { try await send(part) }
         if let voter = members.last { voter.session.hold(voter.statements) }
         // The commit point's statements travel with the decision, unless somebody has to look at their results first.
-        let mustLook = last.operations.contains { request.operations[$0].expectedRows != nil }
+        let conclusion = request.conclusion
+        let mustLook = conclusion != nil || last.operations.contains { request.operations[$0].expectedRows != nil }
         if !mustLook { last.session.hold(last.statements) }
         var commit = try Commit(
             cluster: cluster, runtime: runtime, lane: lane, transaction: transaction, options: options, deadline: deadline,
             writers: parts.map(\.session), readers: [], commitPoint: last.session,
             examine: { [self] session, results in
-                guard let part = parts.first(where: { $0.session === session }) else { return nil }
+                // What was sent before the decision has been looked at.
+                guard let part = parts.first(where: { $0.session === session }), !(mustLook && session === last.session) else { return nil }
                 return take(results, of: part)
             })
-        if mustLook { commit.beforeDecision = { [self] in try await send(last) } }
+        if mustLook {
+            commit.beforeDecision = { [self] in
+                try await send(last)
+                if let conclusion { last.session.hold(try conclusion(results.withLock { $0.compactMap { $0 } }).map { try Statement($0) }) }
+            }
+        }
         let pending = try await commit.run()
         return (results.withLock { $0.compactMap { $0 } }, pending)
     }

@@ -30,6 +30,8 @@ public struct TransactionRequest: Sendable {
     public var operations: [Operation]
     /// How the transaction runs; its `nodes` are those of the operations.
     public var options: TransactionOptions
+    /// Makes what is run last on the commit point out of the results of everything else; it travels with the decision.
+    package var conclusion: (@Sendable ([OperationResult]) throws -> [SQL])?
 
     /// A transaction as data.
     ///

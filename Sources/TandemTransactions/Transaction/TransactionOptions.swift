@@ -39,7 +39,7 @@ public struct TransactionOptions: Sendable {
     /// How often the body may run: more than once only after 40001, 40P01 and other failures that are safe to retry, and never in doubt.
     public var attempts = 1
     /// Whether the register gets a row of a transaction that touches one node only. A global transaction has no choice: its rows are its decision.
-    var isRecorded = true
+    package var isRecorded = true
 
     /// Options with their defaults.
     public init() {}

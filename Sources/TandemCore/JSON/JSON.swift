@@ -1,7 +1,5 @@
-import Foundation
-
 /// A JSON value that keeps the order of its keys and every digit of its numbers.
-enum JSON: Sendable {
+package enum JSON: Sendable {
     case null
     case bool(Bool)
     /// A number exactly as it is written.
@@ -12,20 +10,14 @@ enum JSON: Sendable {
     case array([JSON])
     case object([(String, JSON)])
 
-    /// What a description of the library says of itself; its keys in alphabetical order.
-    init(_ value: some Encodable) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        self = .raw(String(decoding: try encoder.encode(value), as: UTF8.self))
-    }
-
-    static func number(_ value: Int) -> JSON { .number(String(value)) }
+    /// A whole number.
+    package static func number(_ value: Int) -> JSON { .number(String(value)) }
 
     /// The text, or null where there is none.
-    static func string(orNull text: String?) -> JSON { text.map { .string($0) } ?? .null }
+    package static func string(orNull text: String?) -> JSON { text.map { .string($0) } ?? .null }
 
     /// The value on one line.
-    var text: String {
+    package var text: String {
         switch self {
         case .null: "null"
         case .bool(let value): value ? "true" : "false"
@@ -38,7 +30,7 @@ enum JSON: Sendable {
         }
     }
 
-    private static func quoted(_ text: String) -> String {
+    static func quoted(_ text: String) -> String {
         var result = "\""
         for scalar in text.unicodeScalars {
             switch scalar {
@@ -55,5 +47,18 @@ enum JSON: Sendable {
             }
         }
         return result + "\""
+    }
+
+    /// The value at a path of keys and, in arrays, places from 0; `nil` where there is none.
+    package func value(at path: some Collection<String>) -> JSON? {
+        guard let key = path.first else { return self }
+        let inside: JSON? =
+            switch self {
+            case .object(let entries): entries.first { $0.0 == key }?.1
+            case .array(let values): Int(key).flatMap { values.indices.contains($0) ? values[$0] : nil }
+            case .raw(let text): (try? JSON(reading: text))?.value(at: [key])
+            case .null, .bool, .number, .string: nil
+            }
+        return inside?.value(at: path.dropFirst())
     }
 }

@@ -1,46 +1,50 @@
-import TandemCore
+/// A text is not JSON.
+package struct JSONError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// Where it goes wrong: bytes from 1.
+    package let column: Int
+    /// What is wrong there.
+    package let problem: String
 
-/// Reads one JSON text (RFC 8259) into the tree that YAML files are read into, each number with the digits that it is written with.
-///
-/// The decoders of Foundation turn numbers into binary or decimal values and lose `1.10` and `1e400`; a YAML parser reads JSON, but takes a good part of
-/// the time of a transaction where there is one a line.
-struct JSONReader {
-    /// Values inside each other: more is no transaction.
-    private static let mostNesting = 64
+    /// The place and what is wrong there.
+    package var description: String { "column \(column): \(problem)" }
+}
 
-    private let bytes: [UInt8]
-    private let file: String
-    private let line: Int
-    private var position = 0
-    private var depth = 0
-
-    private init(_ bytes: [UInt8], file: String, line: Int) {
-        self.bytes = bytes
-        self.file = file
-        self.line = line
-    }
+extension JSON {
+    /// Reads a text that is one JSON value.
+    ///
+    /// - Parameter text: RFC 8259, in UTF-8.
+    /// - Throws: where it is not.
+    package init(reading text: some Sequence<UInt8>) throws(JSONError) { self = try JSONReader.read(Array(text)) }
 
     /// Reads a text that is one JSON value.
     ///
-    /// - Parameters:
-    ///   - bytes: UTF-8.
-    ///   - file: what errors call its file.
-    ///   - line: its line there, from 1.
-    /// - Returns: the value.
-    /// - Throws: `configurationInvalid` with file, line and column.
-    static func read(_ bytes: [UInt8], file: String, line: Int) throws(TandemError) -> LocatedNode {
-        var reader = JSONReader(bytes, file: file, line: line)
+    /// - Parameter text: RFC 8259.
+    /// - Throws: where it is not.
+    package init(reading text: String) throws(JSONError) { self = try JSONReader.read(Array(text.utf8)) }
+}
+
+/// Reads one JSON text (RFC 8259), each number with the digits that it is written with.
+///
+/// The decoders of Foundation turn numbers into binary or decimal values and lose `1.10` and `1e400`.
+private struct JSONReader {
+    /// Values inside each other: more is no data of anybody's.
+    private static let mostNesting = 64
+
+    private let bytes: [UInt8]
+    private var position = 0
+    private var depth = 0
+
+    private init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+    static func read(_ bytes: [UInt8]) throws(JSONError) -> JSON {
+        var reader = JSONReader(bytes)
         let value = try reader.value()
         reader.skipSpace()
         guard reader.position == bytes.count else { throw reader.error("something follows the value") }
-        return LocatedNode(value: value, file: file, key: "", line: line)
+        return value
     }
 
-    private func error(_ problem: String) -> TandemError {
-        TandemError(.configurationInvalid, "\(file):\(line): column \(position + 1): \(problem)", nextStep: "write one JSON object a line")
-    }
-
-    private func made(_ content: FileValue.Content) -> FileValue { FileValue(content: content, line: nil) }
+    private func error(_ problem: String) -> JSONError { JSONError(column: position + 1, problem: problem) }
 
     private var next: UInt8? { position < bytes.count ? bytes[position] : nil }
 
@@ -55,11 +59,11 @@ struct JSONReader {
         return true
     }
 
-    private mutating func value() throws(TandemError) -> FileValue {
+    private mutating func value() throws(JSONError) -> JSON {
         skipSpace()
         guard let byte = next else { throw error("a value is missing") }
         switch byte {
-        case UInt8(ascii: "\""): return made(.text(try text()))
+        case UInt8(ascii: "\""): return .string(try text())
         case UInt8(ascii: "{"): return try object()
         case UInt8(ascii: "["): return try array()
         case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"): return try numberValue()
@@ -67,55 +71,55 @@ struct JSONReader {
         }
     }
 
-    private mutating func object() throws(TandemError) -> FileValue {
+    private mutating func object() throws(JSONError) -> JSON {
         try enter()
         defer { depth -= 1 }
-        var entries: [(name: FileValue, value: FileValue)] = []
+        var entries: [(String, JSON)] = []
         var names: Set<String> = []
-        if take("}") { return made(.section([])) }
+        if take("}") { return .object([]) }
         repeat {
             skipSpace()
             guard next == UInt8(ascii: "\"") else { throw error("a key in quotes is missing") }
             let name = try text()
             guard names.insert(name).inserted else { throw error("the key `\(name)` stands there twice") }
             guard take(":") else { throw error("a colon is missing after `\(name)`") }
-            entries.append((made(.text(name)), try value()))
+            entries.append((name, try value()))
         } while take(",")
         guard take("}") else { throw error("a comma or a closing brace is missing") }
-        return made(.section(entries))
+        return .object(entries)
     }
 
-    private mutating func array() throws(TandemError) -> FileValue {
+    private mutating func array() throws(JSONError) -> JSON {
         try enter()
         defer { depth -= 1 }
-        var values: [FileValue] = []
-        if take("]") { return made(.list([])) }
+        var values: [JSON] = []
+        if take("]") { return .array([]) }
         repeat { values.append(try value()) } while take(",")
         guard take("]") else { throw error("a comma or a closing bracket is missing") }
-        return made(.list(values))
+        return .array(values)
     }
 
     /// After an opening brace or bracket.
-    private mutating func enter() throws(TandemError) {
+    private mutating func enter() throws(JSONError) {
         position += 1
         depth += 1
         guard depth <= Self.mostNesting else { throw error("more than \(Self.mostNesting) values stand inside each other") }
     }
 
-    private mutating func word() throws(TandemError) -> FileValue {
+    private mutating func word() throws(JSONError) -> JSON {
         let start = position
         while let byte = next, (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) { position += 1 }
         switch String(decoding: bytes[start..<position], as: UTF8.self) {
-        case "null": return made(.null)
-        case "true": return made(.plain("true"))
-        case "false": return made(.plain("false"))
+        case "null": return .null
+        case "true": return .bool(true)
+        case "false": return .bool(false)
         default:
             position = start
             throw error("no value begins so")
         }
     }
 
-    private mutating func numberValue() throws(TandemError) -> FileValue {
+    private mutating func numberValue() throws(JSONError) -> JSON {
         let start = position
         if next == UInt8(ascii: "-") { position += 1 }
         let first = next
@@ -131,7 +135,7 @@ struct JSONReader {
             if next == UInt8(ascii: "+") || next == UInt8(ascii: "-") { position += 1 }
             guard digits() > 0 else { throw error("digits are missing in the exponent") }
         }
-        return made(.number(String(decoding: bytes[start..<position], as: UTF8.self)))
+        return .number(String(decoding: bytes[start..<position], as: UTF8.self))
     }
 
     private mutating func digits() -> Int {
@@ -142,7 +146,7 @@ struct JSONReader {
 
     // MARK: Texts
 
-    private mutating func text() throws(TandemError) -> String {
+    private mutating func text() throws(JSONError) -> String {
         position += 1
         let start = position
         // Most texts stand as they are.
@@ -162,13 +166,13 @@ struct JSONReader {
         return try decoded(unescaped[...])
     }
 
-    private func decoded(_ bytes: ArraySlice<UInt8>) throws(TandemError) -> String {
+    private func decoded(_ bytes: ArraySlice<UInt8>) throws(JSONError) -> String {
         guard let text = String(validating: bytes, as: UTF8.self) else { throw error("a text is not UTF-8") }
         return text
     }
 
     /// After a backslash.
-    private mutating func escape(into text: inout [UInt8]) throws(TandemError) {
+    private mutating func escape(into text: inout [UInt8]) throws(JSONError) {
         guard let byte = next else { throw error("a text does not end") }
         position += 1
         switch byte {
@@ -184,7 +188,7 @@ struct JSONReader {
     }
 
     /// After `\u`; what lies beyond the first 65,536 characters is written as two of them.
-    private mutating func scalar() throws(TandemError) -> Unicode.Scalar {
+    private mutating func scalar() throws(JSONError) -> Unicode.Scalar {
         let first = try unit()
         if let scalar = Unicode.Scalar(first) { return scalar }
         guard (0xD800..<0xDC00).contains(first), next == UInt8(ascii: "\\"), position + 1 < bytes.count, bytes[position + 1] == UInt8(ascii: "u") else {
@@ -198,7 +202,7 @@ struct JSONReader {
         return scalar
     }
 
-    private mutating func unit() throws(TandemError) -> UInt16 {
+    private mutating func unit() throws(JSONError) -> UInt16 {
         guard position + 4 <= bytes.count, let unit = UInt16(String(decoding: bytes[position..<position + 4], as: UTF8.self), radix: 16),
             bytes[position] != UInt8(ascii: "+"), bytes[position] != UInt8(ascii: "-")
         else { throw error("four hexadecimal digits are missing") }

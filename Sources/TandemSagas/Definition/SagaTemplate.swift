@@ -1,0 +1,79 @@
+import TandemCore
+
+/// A text in which `{name.key}` stands for a value. Braces around anything else, as in JSON, are braces.
+struct SagaTemplate: Hashable, Sendable {
+    private enum Piece: Hashable, Sendable {
+        case text(String)
+        case name([String])
+    }
+
+    private let pieces: [Piece]
+
+    init(_ text: String) {
+        var pieces: [Piece] = [], rest = text[...]
+        while let match = rest.firstMatch(of: /\{([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)*)\}/) {
+            pieces.append(.text(String(rest[..<match.range.lowerBound])))
+            pieces.append(.name(match.1.split(separator: ".").map(String.init)))
+            rest = rest[match.range.upperBound...]
+        }
+        pieces.append(.text(String(rest)))
+        self.pieces = pieces
+    }
+
+    /// The names of its values.
+    var names: [[String]] {
+        pieces.compactMap {
+            switch $0 {
+            case .text: nil
+            case .name(let name): name
+            }
+        }
+    }
+
+    /// The text with its values.
+    func text(_ scope: SagaScope) throws -> String {
+        try pieces.map { piece in
+            switch piece {
+            case .text(let text): return text
+            case .name(let name):
+                switch try scope.value(of: name) {
+                case .string(let text): return text
+                case .null: return ""
+                case let value: return value.text
+                }
+            }
+        }.joined()
+    }
+
+    /// The value, where the text is one name and nothing else.
+    func value(_ scope: SagaScope) throws -> JSON? {
+        guard names.count == 1, pieces.allSatisfy({ $0 == .text("") || $0 == .name(names[0]) }) else { return nil }
+        return try scope.value(of: names[0])
+    }
+}
+
+/// The values that the statements and requests of one saga may name.
+struct SagaScope: Sendable {
+    let saga: SagaID
+    let input: JSON
+    /// What the steps that are done have left, by their names.
+    var outputs: [String: JSON] = [:]
+    /// In what undoes a step: that step's own output.
+    var own: JSON?
+
+    /// A value by its name; NULL where its key does not stand there.
+    func value(of name: [String]) throws -> JSON {
+        let root: JSON
+        switch name[0] {
+        case "saga_id": root = .string(saga.description)
+        case "input": root = input
+        case "output": root = own ?? .null
+        default:
+            guard let output = outputs[name[0]] else {
+                throw TandemError(.configurationInvalid, "the step `\(name[0])` has no output yet", nextStep: "let the step need it")
+            }
+            root = output
+        }
+        return root.value(at: name.dropFirst()) ?? .null
+    }
+}

@@ -1,0 +1,100 @@
+import TandemCore
+import TandemCluster
+import TandemPostgres
+import TandemTransactions
+
+/// The record of one step on its node, which makes that it happens once.
+///
+/// It is the first statement of the step's transaction, so a rival waits for it, and then fails with a violated key; and it commits with the effect, so it is there exactly
+/// when that is. Undoing has a record of its own.
+struct StepRecord: Sendable {
+    /// What is recorded.
+    enum Operation: String, Sendable {
+        case `do` = "d"
+        case undo = "u"
+    }
+
+    /// What a record says.
+    enum Status: Sendable {
+        case absent
+        case done(output: String)
+        case barred
+    }
+
+    /// The key that a second record violates.
+    static let constraint = "saga_step_pkey"
+    /// The most that a step's output may be, in bytes.
+    static let mostOutput = 256 << 10
+
+    let saga: SagaID
+    let step: String
+    let epoch: Int64
+
+    /// Writes the record, or violates ``constraint``.
+    func insert(_ operation: Operation) -> SQL {
+        SQL(
+            "INSERT INTO tandem.saga_step (saga_id, step, op, epoch) VALUES ($1, $2, $3, $4)",
+            parameters: [.text(saga.description), .text(step), .text(operation.rawValue), .text(String(epoch))])
+    }
+
+    /// Adds the output to the record that this transaction has written.
+    func setOutput(_ output: String) throws -> SQL {
+        guard output.utf8.count <= Self.mostOutput else {
+            throw TandemError(
+                .resultTooLarge, "the output of the step \(step) has \(output.utf8.count) bytes; \(Self.mostOutput) are the most", effect: .rolledBack,
+                nextStep: "return a key, and keep the data in a table")
+        }
+        return SQL(
+            "UPDATE tandem.saga_step SET output = $3 WHERE saga_id = $1 AND step = $2 AND op = 'd'",
+            parameters: [.text(saga.description), .text(step), .text(output)])
+    }
+
+    /// Records the step as done without doing it, unless it is recorded already: an operator has seen to it.
+    func resolve(_ output: String) -> SQL {
+        SQL(
+            "INSERT INTO tandem.saga_step (saga_id, step, op, epoch, output) VALUES ($1, $2, 'd', $3, $4) ON CONFLICT DO NOTHING",
+            parameters: [.text(saga.description), .text(step), .text(String(epoch)), .text(output)])
+    }
+
+    /// Takes a resource for the saga, or fails with TD423 where another one has it.
+    func takeLock(_ resource: String) -> SQL {
+        SQL("SELECT tandem.saga_take_lock($1, $2, $3)", parameters: [.text(resource), .text(saga.description), .text(step)])
+    }
+
+    /// What is recorded.
+    func read(_ operation: Operation, on node: Node) async throws -> Status {
+        let result = try await node.result(
+            of: SQL(
+                "SELECT status, coalesce(output, 'null') FROM tandem.saga_step WHERE saga_id = $1 AND step = $2 AND op = $3",
+                parameters: [.text(saga.description), .text(step), .text(operation.rawValue)]))
+        return Self.status(result, 0)
+    }
+
+    /// Bars the step, unless it is recorded already.
+    ///
+    /// - Parameters:
+    ///   - node: the step's node.
+    ///   - cluster: its cluster.
+    /// - Returns: what is recorded then; never that nothing is.
+    func bar(on node: NodeName, _ cluster: Cluster) async throws -> Status {
+        let insert = SQL(
+            "INSERT INTO tandem.saga_step (saga_id, step, op, status, epoch) VALUES ($1, $2, 'd', 'b', $3) ON CONFLICT DO NOTHING",
+            parameters: [.text(saga.description), .text(step), .text(String(epoch))])
+        // A statement of its own, which sees what the first one has waited for.
+        let read = SQL(
+            "SELECT status, coalesce(output, 'null') FROM tandem.saga_step WHERE saga_id = $1 AND step = $2 AND op = 'd'",
+            parameters: [.text(saga.description), .text(step)])
+        var request = TransactionRequest([.init(node, insert), .init(node, read)])
+        request.options.isRecorded = false
+        let results = try await cluster.run(request).value
+        guard let row = results.last?.values.first, let status = row.first ?? nil else {
+            throw TandemError(.protocolViolation, "the record of the step \(step) is not there", node: node)
+        }
+        return status == "b" ? .barred : .done(output: row.last.flatMap(\.self) ?? "null")
+    }
+
+    private static func status(_ result: ResultSet, _ row: Int) -> Status {
+        guard result.rowCount > row else { return .absent }
+        return result.text(row, 0) == "b" ? .barred : .done(output: result.text(row, 1) ?? "null")
+    }
+}

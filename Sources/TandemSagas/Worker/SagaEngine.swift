@@ -1,0 +1,66 @@
+import Foundation
+import Logging
+import TandemCluster
+public import TandemCore
+import TandemTransactions
+import TandemPostgres
+
+/// What the sagas of one process share.
+final class SagaEngine: Sendable {
+    let cluster: Cluster
+    let options: SagaOptions
+    let store: SagaStore
+    let queue = SagaQueue()
+    let held = HeldSagas()
+    let watchers = SagaWatchers()
+    private let compiled = Locked<[String: CompiledSaga]>([:])
+
+    var logger: Logger { cluster.configuration.logger }
+
+    init(_ cluster: Cluster, _ options: SagaOptions) throws {
+        self.cluster = cluster
+        self.options = options
+        let home = options.home ?? cluster.configuration.nodes[0].name
+        _ = try cluster.node(home)
+        store = SagaStore(cluster[home], owner: cluster.coordinator, lease: options.lease)
+    }
+
+    /// A definition that runs here, checked and stored.
+    func register(_ definition: SagaDefinition) async throws -> (hash: String, saga: CompiledSaga) {
+        let body = try definition.body()
+        let saga = try CompiledSaga(definition, cluster)
+        let hash = try await store.register(body, name: definition.name, version: definition.version, isCode: false)
+        compiled.withLock { $0[hash] = saga }
+        return (hash, saga)
+    }
+
+    /// The definition that a saga began with.
+    func saga(_ hash: String) async throws -> CompiledSaga {
+        if let known = compiled.withLock({ $0[hash] }) { return known }
+        guard let body = try await store.definition(hash) else {
+            throw TandemError(.notFound, "the saga's definition is not there", node: store.node.name, nextStep: "was the home node restored from a backup?")
+        }
+        let saga = try CompiledSaga(body: body, cluster)
+        compiled.withLock { $0[hash] = saga }
+        return saga
+    }
+}
+
+/// How sagas run in one process.
+public struct SagaOptions: Sendable {
+    /// The node that keeps what the sagas are and where they stand; the first one of the configuration by default. All programs of a cluster name the same one.
+    public var home: NodeName?
+    /// How long a saga belongs to a worker that gives no sign of life. Then another one goes on with it.
+    public var lease: Duration = .seconds(15)
+    /// How many sagas a worker runs at a time.
+    public var concurrency = 32
+    /// How often a worker asks for sagas that are due.
+    public var poll: Duration = .milliseconds(500)
+    /// How long sagas that have ended are kept, with the records of their steps.
+    public var retention: Duration = .seconds(7 * 24 * 3600)
+    /// Who sends the requests of HTTP steps; without one such steps fail.
+    public var http: (any HTTPStepClient)?
+
+    /// Options with their defaults.
+    public init() {}
+}

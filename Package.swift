@@ -73,19 +73,19 @@ let package = Package(
         // adapters
         room(
             "TandemConfiguration",
-            ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", .product(name: "Yams", package: "Yams")]),
+            ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", .product(name: "Yams", package: "Yams")]),
         room("TandemLocal", ["TandemCore"]),
         room(
             "TandemTestKit",
             ["TandemCore", "TandemLocal", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio")]),
         // command
-        room("TandemBench", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemLocal"]),
+        room("TandemBench", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", "TandemLocal"]),
         room("TandemChaos", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemLocal", "TandemTestKit"]),
         .executableTarget(
             name: "TandemCommand",
             dependencies: [
                 "Tandem", "TandemCore", "TandemFailpoints", "TandemCluster", "TandemTransactions", "TandemConfiguration", "TandemLocal", "TandemBench",
-                "TandemChaos", arguments, lifecycle, logging, .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+                "TandemChaos", "TandemSagas", arguments, lifecycle, logging, .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: house),
         .executableTarget(
@@ -124,7 +124,7 @@ let package = Package(
         tests(of: "TandemLocal", ["TandemCore"]),
         tests(of: "TandemTestKit", ["TandemCore", "TandemLocal", "TandemPostgres", "TandemTestSupport"]),
         tests(of: "TandemChaos", ["TandemCore", "TandemTestSupport"]),
-        tests(of: "TandemConfiguration", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions"]),
+        tests(of: "TandemConfiguration", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas"]),
         tests(of: "TandemCommand", ["Tandem", "TandemCore", "TandemTransactions"]),
         .testTarget(name: "DocsTests", dependencies: ["TandemCore"], swiftSettings: house),
         .testTarget(name: "TidyTests", swiftSettings: house),

@@ -4,6 +4,7 @@ import Logging
 import TandemCluster
 import TandemConfiguration
 import TandemCore
+import TandemSagas
 
 /// How results are printed.
 enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
@@ -34,11 +35,22 @@ struct GlobalOptions: ParsableArguments {
     }
 
     /// The cluster of the configuration file, which logs to standard error.
-    func configuration(logging level: Logger.Level = .error) throws -> ClusterConfiguration {
-        var configuration = try ConfigurationFile.load(path: path())
-        configuration.logger = Logger(label: "tandem") { StreamLogHandler.standardError(label: $0) }
-        configuration.logger.logLevel = level
-        return configuration
+    func configuration(logging level: Logger.Level = .error) throws -> ClusterConfiguration { try file(logging: level).cluster }
+
+    /// The cluster of the configuration file, which logs to standard error, and how its capabilities run.
+    func file(logging level: Logger.Level = .error) throws -> (cluster: ClusterConfiguration, sagas: SagaOptions) {
+        let file = try ConfigurationFile(path: path())
+        var cluster = file.cluster
+        cluster.logger = Logger(label: "tandem") { StreamLogHandler.standardError(label: $0) }
+        cluster.logger.logLevel = level
+        return (cluster, file.sagas)
+    }
+
+    /// Opens the cluster for its sagas while `body` runs.
+    func withSagas<Value>(_ body: (Sagas) async throws -> Value) async throws -> Value {
+        let file = try file(), cluster = try Cluster(file.cluster)
+        defer { cluster.close() }
+        return try await body(try Sagas(cluster, options: file.sagas))
     }
 
     /// Opens the cluster while `body` runs.

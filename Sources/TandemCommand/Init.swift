@@ -18,7 +18,7 @@ struct Init: AsyncParsableCommand, Reporting {
     var roles: [String] = []
 
     mutating func run() async throws {
-        let initialiser = Initialiser(try global.configuration(), granting: roles)
+        let initialiser = Initialiser(try global.configuration(), granting: roles, modules: SchemaModule.all)
         if printsSQL {
             let format = global.format
             let scripts = try await Interruption.cancelling("interrupted; nothing was to be changed") { try await initialiser.script() }

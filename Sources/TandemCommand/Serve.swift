@@ -3,37 +3,67 @@ import Logging
 import ServiceLifecycle
 import TandemCluster
 import TandemCore
+import TandemSagas
 import TandemTransactions
 import UnixSignals
 
 /// `tandem serve`
 struct Serve: AsyncParsableCommand, Reporting {
+    /// What it looks after.
+    enum Part: String, ExpressibleByArgument, CaseIterable {
+        case recovery
+        case sagas
+    }
+
     static let configuration = CommandConfiguration(
-        abstract: "Look after the cluster's transactions until SIGTERM or SIGINT: recovery and clean-up.",
+        abstract: "Look after the cluster's transactions and sagas until SIGTERM or SIGINT.",
         discussion: "Any number may run anywhere, also beside programs that do the same with the library.")
 
     @OptionGroup var global: GlobalOptions
 
-    mutating func run() async throws {
-        let configuration = try global.configuration(logging: .info)
+    @Option(help: ArgumentHelp("Only these parts: \(Part.allCases.map(\.rawValue).joined(separator: ", ")), with commas between them.", valueName: "parts"))
+    var only: String?
+
+    func validate() throws { _ = try parts() }
+
+    private func parts() throws -> [Part] {
+        guard let only else { return Part.allCases }
+        return try only.split(separator: ",").map { word in
+            guard let part = Part(rawValue: String(word)) else {
+                throw ValidationError("There is no part `\(word)`: write \(Part.allCases.map(\.rawValue).joined(separator: ", ")).")
+            }
+            return part
+        }
+    }
+
+    mutating func run() async throws { try await Self.run(global, try parts()) }
+
+    static func run(_ global: GlobalOptions, _ parts: [Part]) async throws {
+        let (configuration, options) = try global.file(logging: .info)
         let cluster = try Cluster(configuration)
         defer { cluster.close() }
         Talk.say("looking after the cluster \(configuration.name): \(configuration.nodes.map(\.name.rawValue).joined(separator: ", "))")
-        let group = ServiceGroup(
-            services: [ClusterService(cluster: cluster)], gracefulShutdownSignals: [.sigterm, .sigint], logger: configuration.logger)
+        var services: [any Service] = []
+        if parts.contains(.recovery) { services.append(Work { try await cluster.run() }) }
+        if parts.contains(.sagas) {
+            let sagas = try Sagas(cluster, options: options)
+            services.append(Work { try await sagas.run() })
+        }
+        let group = ServiceGroup(services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: configuration.logger)
         try await group.run()
         Talk.say("ended in order")
     }
 }
 
-/// The cluster's own work as a service.
-struct ClusterService: Service {
-    let cluster: Cluster
+/// Long-lived work of the library as a service: it is cancelled to end.
+struct Work: Service {
+    private let body: @Sendable () async throws -> Void
+
+    init(_ body: @escaping @Sendable () async throws -> Void) { self.body = body }
 
     func run() async throws {
-        let cluster = cluster
         do {
-            try await cancelWhenGracefulShutdown { try await cluster.run() }
+            try await cancelWhenGracefulShutdown { try await body() }
         } catch is CancellationError {
             // That is how it is asked to end.
         }

@@ -21,7 +21,7 @@ struct Uninstall: AsyncParsableCommand, Reporting {
     }
 
     mutating func run() async throws {
-        let initialiser = Initialiser(try global.configuration())
+        let initialiser = Initialiser(try global.configuration(), modules: SchemaModule.all)
         let nodes = try await Interruption.cancelling("interrupted; each node is as it was or done, run it again") {
             try await initialiser.uninstall()
         }

@@ -2,6 +2,7 @@ public import Foundation
 public import TandemCluster
 import TandemCore
 import TandemPostgres
+public import TandemSagas
 
 /// The file `tandem.yaml`: the cluster's nodes, how to reach them, and the times that hold for all.
 ///
@@ -23,10 +24,14 @@ import TandemPostgres
 public struct ConfigurationFile {
     /// The cluster that the file describes.
     public let cluster: ClusterConfiguration
+    /// How its sagas run.
+    public let sagas: SagaOptions
     private let sections: LocatedNode.Section
 
     /// The keys of the file's top that belong to the cluster.
     static let keys = ["cluster", "defaults", "nodes", "retention", "recovery", "reactors", "preparedReserve"]
+    /// Those of capabilities.
+    private static let capabilities = ["sagas"]
 
     /// Reads a configuration.
     ///
@@ -38,7 +43,17 @@ public struct ConfigurationFile {
     public static func load(
         path: String, environment: [String: String] = ProcessInfo.processInfo.environment
     ) throws -> ClusterConfiguration {
-        try ConfigurationFile(path: path, environment: environment, sections: []).cluster
+        try ConfigurationFile(path: path, environment: environment).cluster
+    }
+
+    /// Reads a configuration with the sections of its capabilities.
+    ///
+    /// - Parameters:
+    ///   - path: the file; relative paths inside it start at its folder.
+    ///   - environment: where passwords that the file names by `env` are looked up; this process's by default.
+    /// - Throws: `configurationInvalid` with file, line and key.
+    public init(path: String, environment: [String: String] = ProcessInfo.processInfo.environment) throws {
+        try self.init(path: path, environment: environment, sections: [])
     }
 
     /// Reads a configuration in which capabilities have sections of their own.
@@ -47,8 +62,9 @@ public struct ConfigurationFile {
     package init(path: String, environment: [String: String], sections: [String]) throws {
         let document = try YAMLDocument(path: path, next: "name it with --config or TANDEM_CONFIG; `tandem dev` writes one")
         let folder = URL(fileURLWithPath: path).standardizedFileURL.deletingLastPathComponent().path
-        self.sections = try document.root.section(Self.keys + sections)
+        self.sections = try document.root.section(Self.keys + Self.capabilities + sections)
         cluster = try ClusterReader(sections: self.sections, folder: folder, environment: environment).read()
+        sagas = try SagaOptions(self.sections["sagas"], cluster)
     }
 
     /// A capability's section of the file; nil where there is none.

@@ -38,14 +38,14 @@ struct Door: Sendable {
         "TandemSagas": Door(transactions, outside: system.union(telemetry).union(["DequeModule"])),
         "Tandem": Door(["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions"]),
         // adapters
-        "TandemConfiguration": Door(transactions.subtracting(["TandemFailpoints"]), outside: system.union(["Logging", "Yams"])),
+        "TandemConfiguration": Door(transactions.subtracting(["TandemFailpoints"]).union(["TandemSagas"]), outside: system.union(["Logging", "Yams"])),
         "TandemLocal": Door(["TandemCore"], outside: system.union(["Logging"])),
         "TandemTestKit": Door(["TandemCore", "TandemLocal"], outside: system.union(["NIOCore", "NIOPosix"])),
         // command
-        "TandemBench": Door(transactions.union(["TandemLocal"]), outside: system.union(["Logging", "ServiceLifecycle"])),
+        "TandemBench": Door(transactions.union(["TandemLocal", "TandemSagas"]), outside: system.union(["Logging", "ServiceLifecycle"])),
         "TandemChaos": Door(transactions.subtracting(["TandemFailpoints"]).union(["TandemLocal", "TandemTestKit"]), outside: system),
         "TandemCommand": Door(
-            transactions.subtracting(["TandemPostgres"]).union(["Tandem", "TandemBench", "TandemChaos", "TandemConfiguration", "TandemLocal"]),
+            transactions.subtracting(["TandemPostgres"]).union(["Tandem", "TandemBench", "TandemChaos", "TandemConfiguration", "TandemLocal", "TandemSagas"]),
             outside: system.union(["ArgumentParser", "Dispatch", "Logging", "ServiceLifecycle", "UnixSignals"])),
     ]
 

@@ -14,7 +14,7 @@ struct Bench: AsyncParsableCommand {
             Without -c it starts three local nodes of its own, with fsync on, and removes them. Machines drift: quote ratios of one run.
             Exit code 3 means that something was lost, and that no figure counts.
             """,
-        subcommands: [Commit.self, Deadlock.self, Driver.self, Lines.self, Recovery.self])
+        subcommands: [Commit.self, Deadlock.self, Driver.self, Lines.self, Recovery.self, Saga.self])
 
     /// `tandem bench commit`
     struct Commit: AsyncParsableCommand, Reporting {
@@ -211,7 +211,7 @@ extension CommitBench.Line: ExpressibleByArgument {}
 /// The nodes that a benchmark runs on: the configuration's, or local ones that end with it.
 enum BenchNodes {
     static func with<Value: Sendable>(
-        _ global: GlobalOptions, count: Int, _ body: @escaping @Sendable (ClusterConfiguration, String?) async throws -> Value
+        _ global: GlobalOptions, count: Int, modules: [SchemaModule] = [], _ body: @escaping @Sendable (ClusterConfiguration, String?) async throws -> Value
     ) async throws -> Value {
         if global.config != nil {
             let configuration = try global.configuration()
@@ -225,7 +225,7 @@ enum BenchNodes {
             do {
                 let configuration = try ClusterConfiguration(
                     "bench", nodes: local.nodes.map { NodeConfiguration($0.name, conninfo: $0.socketConninfo) })
-                _ = try await Initialiser(configuration).run()
+                _ = try await Initialiser(configuration, modules: modules).run()
                 let value = try await body(configuration, await PostgresPrograms.pgbench())
                 try await remove(local, folder)
                 return value

@@ -63,7 +63,7 @@ struct DevSession: Sendable {
         let cluster = try await LocalCluster.start(options)
         do {
             if !configuration.describes(cluster) {
-                _ = try await Initialiser(try clusterConfiguration(cluster)).run()
+                _ = try await Initialiser(try clusterConfiguration(cluster), modules: SchemaModule.all).run()
                 try configuration.write(cluster)
             }
             try announce(cluster, after: ContinuousClock.now - began)

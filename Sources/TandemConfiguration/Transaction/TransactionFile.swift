@@ -82,7 +82,7 @@ public enum TransactionFile {
     }
 
     /// `{rows: 1}` or `{rows: {min: 1, max: 3}}`.
-    private static func expectation(_ place: LocatedNode) throws -> ClosedRange<Int>? {
+    static func expectation(_ place: LocatedNode) throws -> ClosedRange<Int>? {
         guard let rows = try place.section(["rows"])["rows"] else { return nil }
         guard rows.isSection else {
             let count = try rows.integer(in: 0...Int.max)

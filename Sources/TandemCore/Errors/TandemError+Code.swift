@@ -80,6 +80,8 @@ extension TandemError {
         public static let resultTooLarge = Code(rawValue: "resultTooLarge")
         /// Another saga has locked a resource that a step needs.
         public static let sagaResourceLocked = Code(rawValue: "sagaResourceLocked")
+        /// The saga turned back because somebody cancelled it.
+        public static let sagaCancelled = Code(rawValue: "sagaCancelled")
         /// The saga has turned back, and a step that comes late may not happen any more.
         public static let sagaStepBarred = Code(rawValue: "sagaStepBarred")
         /// There is nothing of this name or id.

@@ -174,6 +174,10 @@ extension TandemError.Code {
             "another saga has locked a resource that a step needs",
             "Wait for the other saga's end; `tandem saga show ID` tells how it stands."),
         Entry(
+            .sagaCancelled, .failed,
+            "the saga turned back because somebody cancelled it",
+            "Nothing: `tandem saga show ID` has who and why."),
+        Entry(
             .sagaStepBarred, .failed,
             "the saga has turned back, and a step that comes late may not happen any more",
             "Nothing: the saga's other steps are undone."),

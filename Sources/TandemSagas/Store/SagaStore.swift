@@ -38,7 +38,12 @@ final class SagaStore: Sendable {
     func check() async throws {
         if isChecked.withLock({ $0 }) { return }
         let module = SchemaModule.sagas
-        let answer = try await node.result(of: "SELECT max(version), max(needs) FROM tandem.module WHERE name = \(module.name)", timeout: Self.patience)
+        let answer: ResultSet
+        do {
+            answer = try await node.result(of: "SELECT max(version), max(needs) FROM tandem.module WHERE name = \(module.name)", timeout: Self.patience)
+        } catch let error as TandemError where error.sqlState == .undefinedTable {
+            throw TandemError(.notInitialised, "the database has no tables of the module \(module.name)", node: node.name, nextStep: "run `tandem init`")
+        }
         let (version, needs) = (answer.text(0, 0).flatMap { Int($0) }, answer.text(0, 1).flatMap { Int($0) })
         if let mismatch = module.mismatch(version: version, leastProgram: needs ?? 0, node: node.name) { throw mismatch }
         isChecked.withLock { $0 = true }

@@ -92,8 +92,10 @@ struct SagaRun {
                     return .deadline
                 }
             }
-            try await perform(machine.on(.begin), &group)
-            if isCancelled && !isOver { try await perform(machine.on(.cancel), &group) }
+            // A saga that was cancelled begins nothing, unless that came too late.
+            var first = isCancelled && !isBack ? machine.on(.cancel) : []
+            if first.isEmpty { first = machine.on(.begin) } else { cause = TandemError(.sagaCancelled, "an operator has cancelled the saga") }
+            try await perform(first, &group)
             while !isOver {
                 if inFlight == 0, try await pauseOrRelease(&group) { break }
                 guard let event = try await group.next() else { break }
@@ -131,9 +133,7 @@ struct SagaRun {
             isBack = true
             guard case .array(let names)? = entry.output.flatMap({ try? JSON(reading: $0) }) else { return }
             for case .string(let name) in names { if let step = compiled.steps.firstIndex(where: { $0.name == name }) { done.insert(step) } }
-        case .retry:
-            attempts = [:]
-            isCancelled = false
+        case .retry: attempts = [:]
         case .skip: if let step { if isBack { undone.insert(step) } else { resolved[step] = "null" } }
         case .resolve: if let step { if isBack { undone.insert(step) } else { resolved[step] = entry.output ?? "null" } }
         case .cancel: isCancelled = true

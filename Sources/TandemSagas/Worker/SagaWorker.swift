@@ -12,7 +12,7 @@ struct SagaWorker {
 
     /// Runs until the task is cancelled; sagas that are under way then are given back.
     func run() async throws {
-        try await engine.store.check()
+        try await waitForHome()
         engine.queue.open()
         defer { engine.queue.close() }
         await withTaskCancellationHandler {
@@ -25,6 +25,18 @@ struct SagaWorker {
             }
         } onCancel: {
             engine.queue.close()
+        }
+    }
+
+    /// A home node that is down now may be back later; one without the tables needs somebody.
+    private func waitForHome() async throws {
+        while true {
+            do { return try await engine.store.check() } catch let error as TandemError
+                where error.isOfConnection && error.code != .notInitialised && error.code != .schemaMismatch
+            {
+                logger.warning("the home node of sagas does not answer", metadata: ["tandem.node": "\(engine.store.node.name)", "tandem.reason": "\(error)"])
+                try await Task.sleep(for: .seconds(1))
+            }
         }
     }
 

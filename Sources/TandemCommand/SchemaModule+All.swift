@@ -1,0 +1,7 @@
+import TandemCluster
+import TandemSagas
+
+extension SchemaModule {
+    /// The tables of all capabilities that this program has.
+    static let all: [SchemaModule] = [.sagas]
+}

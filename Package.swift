@@ -96,7 +96,8 @@ let package = Package(
         tests(of: "TandemCore"),
         tests(of: "TandemFailpoints"),
         .target(
-            name: "TandemTestSupport", dependencies: ["TandemCore", "TandemPostgres", "TandemCluster", "TandemLocal", logging], path: "Tests/Support",
+            name: "TandemTestSupport",
+            dependencies: ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", "TandemLocal", logging], path: "Tests/Support",
             swiftSettings: house),
         tests(of: "TandemPostgres", ["TandemCore", "TandemLocal", "TandemTestSupport", logging]),
         tests(of: "TandemCluster", ["TandemCore", "TandemLocal", "TandemPostgres", "TandemTestSupport"]),
@@ -113,7 +114,8 @@ let package = Package(
         .testTarget(
             name: "TandemCrashTests",
             dependencies: [
-                "TandemCommand", "TandemCrashProbe", "TandemCore", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemTestSupport",
+                "TandemCommand", "TandemCrashProbe", "TandemCore", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas",
+                "TandemTestSupport",
             ], swiftSettings: house),
         .testTarget(
             name: "TandemFaultTests",

@@ -64,6 +64,16 @@ struct Program: Sendable {
         }
 
         func signal(_ number: Int32) { kill(identifier, number) }
+
+        /// Whether SIGSTOP holds it.
+        var isStopped: Bool { state == "T" }
+        /// Whether it runs no more.
+        var hasEnded: Bool { state == nil || state == "Z" }
+
+        private var state: Character? {
+            guard let text = try? String(contentsOfFile: "/proc/\(identifier)/stat", encoding: .utf8), let end = text.lastIndex(of: ")") else { return nil }
+            return text[end...].dropFirst(2).first
+        }
     }
 }
 

@@ -1,13 +1,11 @@
-import TandemCluster
+package import TandemCluster
 import TandemCore
-import TandemTestSupport
-
-@testable import TandemSagas
+package import TandemSagas
 
 /// Three nodes, an order, its stock and its money: the saga of the tests.
-enum OrderSaga {
+package enum OrderSaga {
     /// The definition.
-    static func definition(_ change: (inout SagaDefinition) -> Void = { _ in }) -> SagaDefinition {
+    package static func definition(_ change: (inout SagaDefinition) -> Void = { _ in }) -> SagaDefinition {
         var definition = SagaDefinition(
             "order", version: 1,
             steps: [
@@ -34,7 +32,7 @@ enum OrderSaga {
     }
 
     /// Gives the body three nodes with the tables.
-    static func withNodes<Value>(
+    package static func withNodes<Value>(
         on nodes: PostgresNodes = .shared, _ change: (inout ClusterConfiguration) -> Void = { _ in }, _ body: (OrderNodes) async throws -> Value
     ) async throws -> Value {
         try await withCluster(3, on: nodes, modules: [.sagas], change) { test in
@@ -54,11 +52,11 @@ enum OrderSaga {
 }
 
 /// The nodes of the tests' saga.
-struct OrderNodes: Sendable {
-    let test: TestCluster
+package struct OrderNodes: Sendable {
+    package let test: TestCluster
 
     /// Orders, stock, money and payments.
-    func state() async throws -> [String?] {
+    package func state() async throws -> [String?] {
         [
             try await test.value("n1", "SELECT count(*) FROM orders"), try await test.value("n2", "SELECT count FROM stock WHERE item = 7"),
             try await test.value("n3", "SELECT money FROM purse"), try await test.value("n3", "SELECT count(*) FROM payment"),
@@ -66,7 +64,7 @@ struct OrderNodes: Sendable {
     }
 
     /// Sagas of a process of its own, with a short lease.
-    func sagas(_ cluster: Cluster? = nil, _ change: (inout SagaOptions) -> Void = { _ in }) throws -> Sagas {
+    package func sagas(_ cluster: Cluster? = nil, _ change: (inout SagaOptions) -> Void = { _ in }) throws -> Sagas {
         var options = SagaOptions()
         options.lease = .seconds(2)
         options.poll = .milliseconds(20)
@@ -76,7 +74,7 @@ struct OrderNodes: Sendable {
     }
 
     /// Runs sagas while the body runs.
-    func withWorker<Value>(_ sagas: Sagas, _ body: () async throws -> Value) async throws -> Value {
+    package func withWorker<Value>(_ sagas: Sagas, _ body: () async throws -> Value) async throws -> Value {
         let worker = Task { try await sagas.run() }
         do {
             let value = try await body()

@@ -31,6 +31,7 @@ let package = Package(
         .library(name: "Tandem", targets: ["Tandem"]),
         .library(name: "TandemConfiguration", targets: ["TandemConfiguration"]),
         .library(name: "TandemSagas", targets: ["TandemSagas"]),
+        .library(name: "TandemHTTPSteps", targets: ["TandemHTTPSteps"]),
         .library(name: "TandemTestKit", targets: ["TandemTestKit"]),
         .executable(name: "tandem", targets: ["TandemCommand"]),
         .executable(name: "tandem-demo", targets: ["TandemDemo"]),
@@ -44,6 +45,8 @@ let package = Package(
         // For the proxy in TandemTestKit, through which `tandem chaos` disturbs connections: the command links it, `import Tandem` does not build it.
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        // For requests of sagas, in a target of its own: the command links it, `import Tandem` and `import TandemSagas` do not build it.
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: [
@@ -74,6 +77,12 @@ let package = Package(
         room(
             "TandemConfiguration",
             ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", .product(name: "Yams", package: "Yams")]),
+        room(
+            "TandemHTTPSteps",
+            [
+                "TandemSagas", .product(name: "AsyncHTTPClient", package: "async-http-client"), .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+            ]),
         room("TandemLocal", ["TandemCore"]),
         room(
             "TandemTestKit",
@@ -85,7 +94,8 @@ let package = Package(
             name: "TandemCommand",
             dependencies: [
                 "Tandem", "TandemCore", "TandemFailpoints", "TandemCluster", "TandemTransactions", "TandemConfiguration", "TandemLocal", "TandemBench",
-                "TandemChaos", "TandemSagas", arguments, lifecycle, logging, .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+                "TandemChaos", "TandemSagas", "TandemHTTPSteps", arguments, lifecycle, logging,
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: house),
         .executableTarget(

@@ -3,6 +3,7 @@ import Logging
 import ServiceLifecycle
 import TandemCluster
 import TandemCore
+import TandemHTTPSteps
 import TandemSagas
 import TandemTransactions
 import UnixSignals
@@ -46,6 +47,8 @@ struct Serve: AsyncParsableCommand, Reporting {
         var services: [any Service] = []
         if parts.contains(.recovery) { services.append(Work { try await cluster.run() }) }
         if parts.contains(.sagas) {
+            var options = options
+            options.http = AsyncHTTPStepClient()
             let sagas = try Sagas(cluster, options: options)
             services.append(Work { try await sagas.run() })
         }

@@ -39,13 +39,16 @@ struct Door: Sendable {
         "Tandem": Door(["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions"]),
         // adapters
         "TandemConfiguration": Door(transactions.subtracting(["TandemFailpoints"]).union(["TandemSagas"]), outside: system.union(["Logging", "Yams"])),
+        "TandemHTTPSteps": Door(["TandemSagas"], outside: ["AsyncHTTPClient", "NIOCore", "NIOHTTP1"]),
         "TandemLocal": Door(["TandemCore"], outside: system.union(["Logging"])),
         "TandemTestKit": Door(["TandemCore", "TandemLocal"], outside: system.union(["NIOCore", "NIOPosix"])),
         // command
         "TandemBench": Door(transactions.union(["TandemLocal", "TandemSagas"]), outside: system.union(["Logging", "ServiceLifecycle"])),
         "TandemChaos": Door(transactions.subtracting(["TandemFailpoints"]).union(["TandemLocal", "TandemTestKit"]), outside: system),
         "TandemCommand": Door(
-            transactions.subtracting(["TandemPostgres"]).union(["Tandem", "TandemBench", "TandemChaos", "TandemConfiguration", "TandemLocal", "TandemSagas"]),
+            transactions.subtracting(["TandemPostgres"]).union([
+                "Tandem", "TandemBench", "TandemChaos", "TandemConfiguration", "TandemLocal", "TandemSagas", "TandemHTTPSteps",
+            ]),
             outside: system.union(["ArgumentParser", "Dispatch", "Logging", "ServiceLifecycle", "UnixSignals"])),
     ]
 
@@ -53,8 +56,10 @@ struct Door: Sendable {
     static let reserved: [String: Set<String>] = [
         "CLibPQ": ["TandemPostgres"],
         "Yams": ["TandemConfiguration"],
-        "NIOCore": ["TandemTestKit"],
+        "NIOCore": ["TandemTestKit", "TandemHTTPSteps"],
         "NIOPosix": ["TandemTestKit"],
+        "NIOHTTP1": ["TandemHTTPSteps", "TandemSagasTests"],
+        "AsyncHTTPClient": ["TandemHTTPSteps"],
         // Its own tests reach into it; nobody else does.
         "TandemCommand": ["TandemCommandTests"],
     ]

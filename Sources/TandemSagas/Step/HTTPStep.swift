@@ -48,9 +48,9 @@ struct HTTPStep: Sendable {
             guard let text = String(validating: response.body, as: UTF8.self) else { return .done(JSON.object([("bytes", .number(response.body.count))]).text) }
             return .done((try? JSON(reading: text)) != nil ? text : JSON.string(text).text)
         case let status where request.refusals.contains(status): return .failed(error("the service refused with \(status)"))
-        case 408, 409, 425, 429: return .retry(error("the service answered with \(response.status)"))
+        case 408, 409, 425, 429: return .retry(error("the service answered with \(response.status)"), after: response.retryAfter)
         case 400..<500: return .failed(error("the service refused with \(response.status)"))
-        default: return .retry(error("the service answered with \(response.status)"))
+        default: return .retry(error("the service answered with \(response.status)"), after: response.retryAfter)
         }
     }
 

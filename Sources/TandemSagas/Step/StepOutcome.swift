@@ -6,8 +6,8 @@ enum StepOutcome: Sendable {
     case done(String)
     /// It can never happen: the record bars it.
     case barred
-    /// It has not happened, as far as is known, and may be tried again.
-    case retry(TandemError)
+    /// It has not happened, as far as is known, and may be tried again; a service may say when.
+    case retry(TandemError, after: Duration? = nil)
     /// It has not happened, and trying again would not help.
     case failed(TandemError)
 }

@@ -100,7 +100,8 @@ extension SagaRun {
                     try await engine.store.append([JournalEntry(what: .undone, step: compiled.steps[step].name)], to: saga)
                 }
                 try await perform(machine.on(.undone(step)), &group)
-            case .retry(let error), .failed(let error): try await again(.init(step: step, work: .undo), error, .persistent, &group)
+            case .retry(let error, let time): try await again(.init(step: step, work: .undo), error, .persistent, after: time, &group)
+            case .failed(let error): try await again(.init(step: step, work: .undo), error, .persistent, &group)
             case .barred: try await perform(machine.on(.undone(step)), &group)
             }
         }
@@ -117,8 +118,8 @@ extension SagaRun {
         case .barred:
             cause = cause ?? TandemError(.sagaStepBarred, "the step \(this.name) is barred: another worker has turned the saga back", node: nil)
             try await perform(machine.on(.failed(step)), &group)
-        case .retry(let error):
-            try await again(.init(step: step, work: .run), error, this.retry, &group)
+        case .retry(let error, let time):
+            try await again(.init(step: step, work: .run), error, this.retry, after: time, &group)
         case .failed(let error):
             cause = cause ?? error
             add("do", .init(step: step, work: .run), start)
@@ -135,7 +136,9 @@ extension SagaRun {
     }
 
     /// Something failed that may be tried again.
-    private mutating func again(_ attempt: Attempt, _ error: TandemError, _ retry: SagaDefinition.Retry, _ group: inout Group) async throws {
+    private mutating func again(
+        _ attempt: Attempt, _ error: TandemError, _ retry: SagaDefinition.Retry, after time: Duration? = nil, _ group: inout Group
+    ) async throws {
         let count = (attempts[attempt] ?? 0) + 1, name = compiled.steps[attempt.step].name
         attempts[attempt] = count
         if attempt.work != .bar {
@@ -148,7 +151,8 @@ extension SagaRun {
             return try await perform(machine.on(attempt.work == .run ? .failed(attempt.step) : .undoFailed(attempt.step)), &group)
         }
         let delay = Backoff(base: retry.base, cap: retry.cap).delay(attempt: count - 1, random: .random(in: 0..<1)) + .milliseconds(1)
-        pause(attempt, for: delay, "\(name): \(error.code)", &group)
+        // A service knows when to ask again, within reason.
+        pause(attempt, for: max(delay, min(time ?? .zero, Self.longestAsked)), "\(name): \(error.code)", &group)
     }
 
     // MARK: Steps

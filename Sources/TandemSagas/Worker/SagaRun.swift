@@ -42,6 +42,8 @@ struct SagaRun {
 
     /// Longer pauses are not waited for here.
     static let patience = Duration.seconds(2)
+    /// The longest that a service may ask to be left alone.
+    static let longestAsked = Duration.seconds(3600)
 
     let engine: SagaEngine
     let saga: SagaRecord

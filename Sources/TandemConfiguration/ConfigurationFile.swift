@@ -26,12 +26,9 @@ public struct ConfigurationFile {
     public let cluster: ClusterConfiguration
     /// How its sagas run.
     public let sagas: SagaOptions
-    private let sections: LocatedNode.Section
 
-    /// The keys of the file's top that belong to the cluster.
-    static let keys = ["cluster", "defaults", "nodes", "retention", "recovery", "reactors", "preparedReserve"]
-    /// Those of capabilities.
-    private static let capabilities = ["sagas"]
+    /// The keys of the file's top: the cluster's, then those of capabilities.
+    static let keys = ["cluster", "defaults", "nodes", "retention", "recovery", "reactors", "preparedReserve", "sagas"]
 
     /// Reads a configuration.
     ///
@@ -53,20 +50,10 @@ public struct ConfigurationFile {
     ///   - environment: where passwords that the file names by `env` are looked up; this process's by default.
     /// - Throws: `configurationInvalid` with file, line and key.
     public init(path: String, environment: [String: String] = ProcessInfo.processInfo.environment) throws {
-        try self.init(path: path, environment: environment, sections: [])
-    }
-
-    /// Reads a configuration in which capabilities have sections of their own.
-    ///
-    /// `sections` are the names of those sections; each capability decodes its own, which ``section(_:)`` gives out.
-    package init(path: String, environment: [String: String], sections: [String]) throws {
         let document = try YAMLDocument(path: path, next: "name it with --config or TANDEM_CONFIG; `tandem dev` writes one")
         let folder = URL(fileURLWithPath: path).standardizedFileURL.deletingLastPathComponent().path
-        self.sections = try document.root.section(Self.keys + Self.capabilities + sections)
-        cluster = try ClusterReader(sections: self.sections, folder: folder, environment: environment).read()
-        sagas = try SagaOptions(self.sections["sagas"], cluster)
+        let sections = try document.root.section(Self.keys)
+        cluster = try ClusterReader(sections: sections, folder: folder, environment: environment).read()
+        sagas = try SagaOptions(sections["sagas"], cluster)
     }
-
-    /// A capability's section of the file; nil where there is none.
-    package func section(_ name: String) -> LocatedNode? { sections[name] }
 }

@@ -63,25 +63,31 @@ public struct Sagas: Sendable {
 
     /// Makes a saga durable.
     ///
-    /// - Returns: and what a runner of this process has to be given, where one is free.
+    /// - Returns: its id, and what a runner of this process has to be given where one is free.
     private func begin(_ definition: SagaDefinition, _ input: String, _ key: String?) async throws -> (Started, here: SagaRecord?) {
         do { _ = try JSON(reading: input) } catch {
             throw TandemError(.configurationInvalid, "the input is no JSON: \(error)", nextStep: "write an object, as {\"amount\": 7}")
         }
-        guard input.utf8.count <= StepRecord.mostOutput else {
-            throw TandemError(
-                .resultTooLarge, "the input has \(input.utf8.count) bytes; \(StepRecord.mostOutput) are the most", nextStep: "keep the data in a table")
-        }
         let hash = try await engine.register(definition).hash
+        return try await begin(
+            SagaStart(
+                id: .fresh(), name: definition.name, definition: hash, isCode: false, key: key, input: input, deadline: definition.deadline, owner: nil))
+    }
+
+    func begin(_ wanted: SagaStart) async throws -> (Started, here: SagaRecord?) {
+        guard wanted.input.utf8.count <= StepRecord.mostOutput else {
+            throw TandemError(
+                .resultTooLarge, "the input has \(wanted.input.utf8.count) bytes; \(StepRecord.mostOutput) are the most", nextStep: "keep the data in a table")
+        }
         let isHere = engine.queue.reserve(1) == 1
-        let start = SagaStart(
-            id: .fresh(), name: definition.name, definition: hash, isCode: false, key: key, input: input, deadline: definition.deadline,
-            owner: isHere ? engine.store.owner : nil)
+        var start = wanted
+        start.owner = isHere ? engine.store.owner : nil
         do {
             let (id, isNew) = try await engine.store.start(start)
             if isHere && !isNew { engine.queue.giveBack(1) }
             let record = SagaRecord(
-                id: id, name: definition.name, definition: hash, isCode: false, input: input, epoch: 1, isBack: false, timeLeft: definition.deadline)
+                id: id, name: start.name, definition: start.definition, isCode: start.isCode, input: start.input, epoch: 1, isBack: false,
+                timeLeft: start.deadline)
             return (Started(id: id, isNew: isNew), isHere && isNew ? record : nil)
         } catch {
             // If it is there all the same, it is anybody's when the lease is over.

@@ -2,6 +2,7 @@ import Foundation
 import TandemCluster
 import TandemCore
 import TandemPostgres
+import TandemSagas
 import Testing
 
 @testable import TandemConfiguration
@@ -201,15 +202,16 @@ struct ConfigurationFileTests {
         }
     }
 
-    @Test("a capability's section is known only to who asks for it, and decodes with the same places")
-    func sections() throws {
-        let yaml = "cluster: c\nnodes: {n: {conninfo: dbname=x}}\nsagas:\n  interval: soon\n"
-        #expect(try error(yaml).message.contains("tandem.yaml:3: sagas"))
-        try withFolder(["tandem.yaml": yaml]) { folder in
-            let file = try ConfigurationFile(path: "\(folder)/tandem.yaml", environment: [:], sections: ["sagas"])
-            let section = try #require(file.section("sagas")).section(["interval"])
-            let error = #expect(throws: TandemError.self) { try section["interval"]?.duration() }
-            #expect(error?.message.hasSuffix("tandem.yaml:4: sagas.interval: `soon` is not a time") == true)
+    @Test("sagas have a section of their own")
+    func sagas() throws {
+        let nodes = "cluster: c\nnodes: {n1: {conninfo: dbname=x}, n2: {conninfo: dbname=y}}\n"
+        try withFolder(["tandem.yaml": nodes + "sagas: {home: n2, lease: 2s, concurrency: 8, poll: 50ms, retention: 1d}\n", "plain.yaml": nodes]) { folder in
+            let sagas = try ConfigurationFile(path: "\(folder)/tandem.yaml", environment: [:]).sagas
+            #expect(sagas.home == "n2" && sagas.lease == .seconds(2) && sagas.concurrency == 8 && sagas.poll == .milliseconds(50))
+            #expect(sagas.retention == .seconds(86_400))
+            #expect(try ConfigurationFile(path: "\(folder)/plain.yaml", environment: [:]).sagas.home == nil)
         }
+        #expect(try error(nodes + "sagas:\n  leese: 2s\n").message.contains("tandem.yaml:4: sagas.leese: there is no key"))
+        #expect(try error(nodes + "sagas:\n  home: n3\n").message.contains("tandem.yaml:4: sagas.home: `n3` is not one of"))
     }
 }

@@ -80,7 +80,7 @@ struct SagaCourseTests {
                 let id = try await sagas.start(definition).id
                 #expect(try await sagas.end(of: id, within: patience).state == .stuckForward)
                 #expect(try await sagas.list([.stuckForward]).map(\.id) == [id])
-                let refusal = await error { try await sagas.cancel(id, reason: "a test") }
+                let refusal = await refusal { try await sagas.cancel(id, reason: "a test") }
                 #expect(refusal?.code == .refusedBySafetyRule)
                 try await sagas.retry(id, reason: "a test")
                 try await wait(for: "the next three attempts") {
@@ -145,7 +145,7 @@ struct SagaCourseTests {
                 #expect(try await !sagas.signal("approved", to: id, data: #"{"by": 13}"#))
                 #expect(try await sagas.end(of: id, within: patience).state == .completed)
                 #expect(try await nodes.test.value("n1", "SELECT item FROM orders") == "12")
-                let refusal = await error { try await sagas.signal("approved", to: id) }
+                let refusal = await refusal { try await sagas.signal("approved", to: id) }
                 #expect(refusal?.code == .refusedBySafetyRule)
             }
         }
@@ -156,7 +156,7 @@ struct SagaCourseTests {
         try await OrderSaga.withNodes { nodes in
             let end = try await end(
                 nodes,
-                [take("a"), .init("pause", .sleep(.milliseconds(100)), undo: nil), .init("approval", .signal("x", timeout: .milliseconds(200)), undo: nil)])
+                [take("a"), .init("pause", .timer(.milliseconds(100)), undo: nil), .init("approval", .signal("x", timeout: .milliseconds(200)), undo: nil)])
             #expect(end.state == .compensated && end.error?.contains("deadlineExceeded") == true, "\(end)")
             #expect(try await nodes.state() == ["0", "10", "100", "0"])
         }
@@ -203,7 +203,7 @@ struct SagaCourseTests {
             let end = try await end(nodes, [.init("a", .sql("n1", [.init("SELECT repeat('x', 300000) AS text")]), undo: SagaDefinition.Undo.none)])
             #expect(end.state == .compensated && end.error?.contains("resultTooLarge") == true, "\(end)")
             let sagas = try nodes.sagas(), long = "\"" + String(repeating: "x", count: 300_000) + "\""
-            let refusal = await error { try await sagas.start(OrderSaga.definition(), input: long) }
+            let refusal = await refusal { try await sagas.start(OrderSaga.definition(), input: long) }
             #expect(refusal?.code == .resultTooLarge)
         }
     }
@@ -230,16 +230,7 @@ struct SagaCourseTests {
             let sagas = try nodes.sagas()
             let text = #"{"big": 12345678901234567890.10, "text": "it's", "list": [1.50, {"a": null}], "rows": [{"x": 1}, {"x": 9007199254740993}]}"#
             let end = try await nodes.withWorker(sagas) { try await sagas.perform(definition, input: text, within: patience) }
-            #expect(end.output == #"{"big":"12345678901234567890.10","list":"[1.50, {\"a\": null}]","x":9007199254740994,"empty":true}"#, "\(end)")
+            #expect(end.output == #"{"big":"12345678901234567890.10","list":"[1.50,{\"a\":null}]","x":9007199254740994,"empty":true}"#, "\(end)")
         }
-    }
-
-    private func error(_ body: () async throws -> Void) async -> TandemError? {
-        do { try await body() } catch { return error as? TandemError }
-        return nil
-    }
-    private func error(_ body: () async throws -> some Any) async -> TandemError? {
-        do { _ = try await body() } catch { return error as? TandemError }
-        return nil
     }
 }

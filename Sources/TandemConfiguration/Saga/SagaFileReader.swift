@@ -66,7 +66,7 @@ struct SagaFileReader {
             return .sql(try Self.node(try section.required("node")), statements)
         case "http": return .http(try request(place))
         case "two_phase": return .twoPhase(try operations(place))
-        case "sleep": return .sleep(try place.duration())
+        case "sleep": return .timer(try place.duration())
         default:
             guard place.isSection else { return .signal(try place.text("the name of a signal"), timeout: nil) }
             let signal = try place.section(["signal", "timeout"])

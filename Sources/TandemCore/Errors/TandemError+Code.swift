@@ -80,6 +80,14 @@ extension TandemError {
         public static let resultTooLarge = Code(rawValue: "resultTooLarge")
         /// Another saga has locked a resource that a step needs.
         public static let sagaResourceLocked = Code(rawValue: "sagaResourceLocked")
+        /// The saga turned back, and all that was done is undone.
+        public static let sagaCompensated = Code(rawValue: "sagaCompensated")
+        /// An operator has to look at the saga.
+        public static let sagaStuck = Code(rawValue: "sagaStuck")
+        /// A step of a saga, or its function, threw an error of its own.
+        public static let sagaStepFailed = Code(rawValue: "sagaStepFailed")
+        /// A saga's function asks for other steps than those that are recorded.
+        public static let sagaMismatch = Code(rawValue: "sagaMismatch")
         /// The saga turned back because somebody cancelled it.
         public static let sagaCancelled = Code(rawValue: "sagaCancelled")
         /// The saga has turned back, and a step that comes late may not happen any more.

@@ -174,6 +174,22 @@ extension TandemError.Code {
             "another saga has locked a resource that a step needs",
             "Wait for the other saga's end; `tandem saga show ID` tells how it stands."),
         Entry(
+            .sagaCompensated, .failed,
+            "the saga turned back, and all that was done is undone",
+            "Read why; start it again once the cause is gone."),
+        Entry(
+            .sagaStuck, .problemFound,
+            "an operator has to look at the saga",
+            "Read `tandem saga show ID`, then `tandem saga retry`, `skip` or `resolve`."),
+        Entry(
+            .sagaStepFailed, .failed,
+            "a step of a saga, or its function, threw an error of its own",
+            "Read the error; the saga's other steps are undone."),
+        Entry(
+            .sagaMismatch, .refusedBySafetyRule,
+            "a saga's function asks for other steps than those that are recorded",
+            "Run it with the version that began it; a changed function needs a new version."),
+        Entry(
             .sagaCancelled, .failed,
             "the saga turned back because somebody cancelled it",
             "Nothing: `tandem saga show ID` has who and why."),

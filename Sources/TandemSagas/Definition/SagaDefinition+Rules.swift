@@ -128,7 +128,7 @@ extension SagaDefinition.Step {
             switch action {
             case .sql(let node, _): [node]
             case .twoPhase(let operations): operations.map(\.node)
-            case .http, .sleep, .signal: []
+            case .http, .timer, .signal: []
             }
         if case .twoPhase(let operations) = undo { nodes += operations.map(\.node) }
         return nodes
@@ -140,7 +140,7 @@ extension SagaDefinition.Action {
     var hasEffect: Bool {
         switch self {
         case .sql, .http, .twoPhase: true
-        case .sleep, .signal: false
+        case .timer, .signal: false
         }
     }
 
@@ -150,7 +150,7 @@ extension SagaDefinition.Action {
         case .sql(_, let statements): statements.flatMap(\.names)
         case .http(let request): request.names
         case .twoPhase(let operations): operations.flatMap(\.statement.names)
-        case .sleep, .signal: []
+        case .timer, .signal: []
         }
     }
 }

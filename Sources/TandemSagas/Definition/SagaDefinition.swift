@@ -91,7 +91,7 @@ extension SagaDefinition {
         /// Statements on several nodes that commit together. It has no output.
         case twoPhase([Operation])
         /// Waits; whoever runs the saga then goes on.
-        case sleep(Duration)
+        case timer(Duration)
         /// Waits until somebody sends a signal, whose data is the output; when the time is over the step fails. `nil` waits for ever.
         case signal(String, timeout: Duration?)
     }

@@ -37,5 +37,6 @@ public struct SagaID: Hashable, Sendable, Comparable, Codable, LosslessStringCon
     /// Writes the text form.
     ///
     /// - Parameter encoder: where it goes.
+    /// - Throws: what the encoder throws.
     public func encode(to encoder: any Encoder) throws { try value.encode(to: encoder) }
 }

@@ -22,6 +22,7 @@ struct HTTPStep: Sendable {
     ///   - scope: the values.
     ///   - timeout: how long it may take.
     /// - Returns: what came of it: 2xx is done; a refusal fails the step; nobody knows what became of anything else, and it is sent again under the same key.
+    /// - Throws: `CancellationError`; `configurationInvalid` where a value has no name.
     func send(_ client: any HTTPStepClient, key: String, _ scope: SagaScope, timeout: Duration) async throws -> StepOutcome {
         var headers = try headers.map { (name: $0.name, value: try $0.value.text(scope)) }
         headers.append(("Idempotency-Key", key))

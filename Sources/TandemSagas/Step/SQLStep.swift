@@ -48,7 +48,7 @@ struct SQLStep: Sendable {
         switch step.action {
         case .sql(let node, let statements): action = statements.map { Prepared(node, $0) }
         case .twoPhase(let operations): action = operations.map { Prepared($0.node, $0.statement) }
-        case .http, .sleep, .signal: return nil
+        case .http, .timer, .signal: return nil
         }
         guard let node = action.first?.node else { return nil }
         switch step.undo {

@@ -76,6 +76,7 @@ struct StepRecord: Sendable {
     ///   - node: the step's node.
     ///   - cluster: its cluster.
     /// - Returns: what is recorded then; never that nothing is.
+    /// - Throws: what a transaction of one node throws: whether it is barred is not known then, and it may be barred again.
     func bar(on node: NodeName, _ cluster: Cluster) async throws -> Status {
         let insert = SQL(
             "INSERT INTO tandem.saga_step (saga_id, step, op, status, epoch) VALUES ($1, $2, 'd', 'b', $3) ON CONFLICT DO NOTHING",

@@ -28,7 +28,7 @@ struct SagaStart: Sendable {
     let input: String
     let deadline: Duration?
     /// The worker that runs it at once; `nil` leaves it to anybody.
-    let owner: String?
+    var owner: String?
 }
 
 /// How a saga ended, as its row keeps it.

@@ -10,6 +10,7 @@ extension SagaStore {
     ///   - most: how many.
     ///   - code: the hashes of the definitions in code that this program has.
     /// - Returns: the sagas, each under a new epoch.
+    /// - Throws: `nodeUnreachable` and kin.
     func claim(_ most: Int, code: [String]) async throws -> [SagaRecord] {
         let result = try await node.result(
             of: """
@@ -37,6 +38,7 @@ extension SagaStore {
     ///
     /// - Parameter held: the sagas with their epochs.
     /// - Returns: those that are still this worker's.
+    /// - Throws: `nodeUnreachable` and kin.
     func extend(_ held: [(id: SagaID, epoch: Int64)]) async throws -> Set<SagaID> {
         let result = try await node.result(
             of: """
@@ -54,6 +56,7 @@ extension SagaStore {
     ///   - time: when, from now; `nil` for when somebody wakes it.
     ///   - reason: what it waits for.
     ///   - heedsDeadline: whether it is due again when its deadline passes.
+    /// - Throws: ``Fenced``; `CancellationError`.
     func release(_ saga: SagaRecord, after time: Duration?, waitsFor reason: String?, heedsDeadline: Bool) async throws {
         let written = try await definitely {
             try await self.node.result(

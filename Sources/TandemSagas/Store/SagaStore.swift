@@ -59,6 +59,7 @@ final class SagaStore: Sendable {
     ///   - version: its version.
     ///   - isCode: whether only a program that has it can run it.
     /// - Returns: its hash, in hexadecimal digits.
+    /// - Throws: `nodeUnreachable` and kin, or `inDoubt`: it may be sent again.
     func register(_ body: String, name: String, version: Int, isCode: Bool) async throws -> String {
         if let hash = known.withLock({ $0[body] }) { return hash }
         try await check()
@@ -86,6 +87,7 @@ final class SagaStore: Sendable {
     ///
     /// - Parameter start: what it is.
     /// - Returns: its id, or the one that has its key.
+    /// - Throws: `nodeUnreachable` and kin, or `inDoubt`: it may be sent again under the same id.
     func start(_ start: SagaStart) async throws -> (id: SagaID, isNew: Bool) { try await starts.submit(start) }
 
     private static func insert(_ starts: [SagaStart], _ node: Node, _ lease: Duration) async throws -> [(id: SagaID, isNew: Bool)] {

@@ -7,7 +7,7 @@ struct CompiledSaga: Sendable {
     enum Action: Sendable {
         case sql(SQLStep)
         case http(HTTPStep, undo: HTTPStep?)
-        case sleep(Duration)
+        case timer(Duration)
         case signal(String, timeout: Duration?)
     }
 
@@ -36,12 +36,12 @@ struct CompiledSaga: Sendable {
         steps = definition.steps.map { step in
             let action: Action
             switch step.action {
-            case .sql, .twoPhase: action = SQLStep(step, cluster).map { .sql($0) } ?? .sleep(.zero)
+            case .sql, .twoPhase: action = SQLStep(step, cluster).map { .sql($0) } ?? .timer(.zero)
             case .http(let request):
                 var undo: HTTPStep?
                 if case .http(let request) = step.undo { undo = HTTPStep(request) }
                 action = .http(HTTPStep(request), undo: undo)
-            case .sleep(let time): action = .sleep(time)
+            case .timer(let time): action = .timer(time)
             case .signal(let name, let timeout): action = .signal(name, timeout: timeout)
             }
             let names = step.action.names + (step.undo?.names ?? []) + (step.lock.map { SagaTemplate($0).names } ?? [])

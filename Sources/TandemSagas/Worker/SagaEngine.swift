@@ -14,6 +14,8 @@ final class SagaEngine: Sendable {
     let held = HeldSagas()
     let watchers = SagaWatchers()
     private let compiled = Locked<[String: CompiledSaga]>([:])
+    /// Sagas in Swift, by the texts under which they are stored, and those that are stored by their hashes.
+    private let code = Locked<(all: [String: CodeSaga], known: [String: CodeSaga])>(([:], [:]))
 
     var logger: Logger { cluster.configuration.logger }
 
@@ -33,6 +35,22 @@ final class SagaEngine: Sendable {
         compiled.withLock { $0[hash] = saga }
         return (hash, saga)
     }
+
+    // MARK: Sagas in Swift
+
+    func add(_ saga: CodeSaga) { code.withLock { $0.all[saga.text] = saga } }
+    func know(_ hash: String, _ saga: CodeSaga) { code.withLock { $0.known[hash] = saga } }
+    func code(_ hash: String) -> CodeSaga? { code.withLock { $0.known[hash] } }
+
+    /// The hashes of those that this process can run; stores those that are not yet.
+    func codeHashes() async throws -> [String] {
+        let (all, known) = code.withLock { ($0.all, $0.known) }
+        if all.count == known.count { return Array(known.keys) }
+        for saga in all.values { know(try await store.register(saga.text, name: saga.name, version: saga.version, isCode: true), saga) }
+        return code.withLock { Array($0.known.keys) }
+    }
+
+    // MARK: Sagas as data
 
     /// The definition that a saga began with.
     func saga(_ hash: String) async throws -> CompiledSaga {

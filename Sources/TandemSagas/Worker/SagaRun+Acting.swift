@@ -26,7 +26,7 @@ extension SagaRun {
                 case .sql: try await start(.init(step: step, work: .bar), &group)
                 // What may have been sent may have happened. Nobody sends it for the first time from here on: that needs this epoch.
                 case .http: actions += machine.on(started[step] == nil ? .barred(step) : .foundDone(step))
-                case .sleep, .signal: actions += machine.on(.barred(step))
+                case .timer, .signal: actions += machine.on(.barred(step))
                 }
             case .turnBack(let done):
                 await Failpoints.pass(.sagaBeforeTurn)
@@ -182,7 +182,7 @@ extension SagaRun {
             let isFirst = saga.isFresh && attempts[attempt] == nil, resolved = resolved[step], values = scope
             let age = started[step]
             switch this.action {
-            case .sleep(let time): return try await wait(attempt, for: time, age, nil, &group)
+            case .timer(let time): return try await wait(attempt, for: time, age, nil, &group)
             case .signal(let name, let timeout): return try await wait(attempt, for: timeout, age, name, &group)
             case .http where age == nil && resolved == nil:
                 try await engine.store.append([JournalEntry(what: .started, step: this.name)], to: saga)
@@ -247,7 +247,7 @@ extension SagaRun {
                 } else {
                     outcome = try await action.send(try client(engine), key: "\(record.saga)/\(step.name)/do", scope, timeout: step.definition.timeout)
                 }
-            case .sleep, .signal: outcome = .done("null")
+            case .timer, .signal: outcome = .done("null")
             }
             await Failpoints.pass(.sagaAfterStep)
             return outcome
@@ -268,7 +268,7 @@ extension SagaRun {
             case .sql(let action): try await action.undo(record, scope)
             case .http(_, let undo?):
                 outcome = try await undo.send(try client(engine), key: "\(saga.id)/\(step.name)/undo", scope, timeout: step.definition.timeout)
-            case .http, .sleep, .signal: break
+            case .http, .timer, .signal: break
             }
             await Failpoints.pass(.sagaAfterUndo)
             return outcome
@@ -294,7 +294,7 @@ extension CompiledSaga.Step {
     var isRecorded: Bool {
         switch action {
         case .sql: true
-        case .http, .sleep, .signal: false
+        case .http, .timer, .signal: false
         }
     }
 

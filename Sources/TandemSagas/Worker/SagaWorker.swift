@@ -61,6 +61,11 @@ struct SagaWorker {
     }
 
     private func execute(_ saga: SagaRecord, _ holding: HeldSagas.Holding) async throws -> SagaEnding? {
+        if saga.isCode {
+            guard let code = engine.code(saga.definition) else { throw TandemError(.notFound, "this process does not have the saga \(saga.name)") }
+            var run = CodeSagaRun(engine, saga, code, holding)
+            return try await run.run()
+        }
         let compiled = try await engine.saga(saga.definition)
         var run = try SagaRun(engine, saga, compiled, holding)
         return try await run.run()
@@ -86,7 +91,7 @@ struct SagaWorker {
             var claimed: [SagaRecord] = []
             if free > 0 {
                 do {
-                    claimed = try await engine.store.claim(free, code: [])
+                    claimed = try await engine.store.claim(free, code: try await engine.codeHashes())
                     isLogged = false
                 } catch {
                     if !isLogged && !Task.isCancelled { logger.warning("sagas cannot be claimed", metadata: ["tandem.reason": "\(error)"]) }

@@ -31,6 +31,7 @@ let package = Package(
         .library(name: "Tandem", targets: ["Tandem"]),
         .library(name: "TandemConfiguration", targets: ["TandemConfiguration"]),
         .library(name: "TandemSagas", targets: ["TandemSagas"]),
+        .library(name: "TandemIdempotency", targets: ["TandemIdempotency"]),
         .library(name: "TandemHTTPSteps", targets: ["TandemHTTPSteps"]),
         .library(name: "TandemTestKit", targets: ["TandemTestKit"]),
         .executable(name: "tandem", targets: ["TandemCommand"]),
@@ -72,6 +73,9 @@ let package = Package(
                 "TandemCore", "TandemFailpoints", "TandemPostgres", "TandemCluster", "TandemTransactions", logging, metrics,
                 .product(name: "DequeModule", package: "swift-collections"),
             ], resources: [.embedInCode("Schema/saga-0001.sql")]),
+        room(
+            "TandemIdempotency", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", logging],
+            resources: [.embedInCode("Schema/idempotency-0001.sql")]),
         room("Tandem", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions"]),
         // adapters
         room(
@@ -94,7 +98,7 @@ let package = Package(
             name: "TandemCommand",
             dependencies: [
                 "Tandem", "TandemCore", "TandemFailpoints", "TandemCluster", "TandemTransactions", "TandemConfiguration", "TandemLocal", "TandemBench",
-                "TandemChaos", "TandemSagas", "TandemHTTPSteps", arguments, lifecycle, logging,
+                "TandemChaos", "TandemSagas", "TandemHTTPSteps", "TandemIdempotency", arguments, lifecycle, logging,
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: house),
@@ -133,6 +137,9 @@ let package = Package(
                 "TandemCore", "TandemFailpoints", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemTestKit", "TandemTestSupport",
             ], swiftSettings: house),
         tests(of: "TandemSagas", ["TandemCore", "TandemFailpoints", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemTestSupport"]),
+        tests(
+            of: "TandemIdempotency",
+            ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", "TandemTestSupport"]),
         tests(of: "TandemLocal", ["TandemCore"]),
         tests(of: "TandemTestKit", ["TandemCore", "TandemLocal", "TandemPostgres", "TandemTestSupport"]),
         tests(of: "TandemChaos", ["TandemCore", "TandemTestSupport"]),

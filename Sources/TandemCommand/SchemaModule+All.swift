@@ -1,7 +1,8 @@
 import TandemCluster
+import TandemIdempotency
 import TandemSagas
 
 extension SchemaModule {
     /// The tables of all capabilities that this program has.
-    static let all: [SchemaModule] = [.sagas]
+    static let all: [SchemaModule] = [.sagas, .idempotency]
 }

@@ -36,6 +36,8 @@ struct Door: Sendable {
             driver.union(["TandemCluster"]), outside: system.union(telemetry).union(["DequeModule", "HeapModule", "ServiceLifecycle"])),
         // capabilities
         "TandemSagas": Door(transactions, outside: system.union(telemetry).union(["DequeModule"])),
+        "TandemIdempotency": Door(
+            transactions.subtracting(["TandemFailpoints"]).union(["TandemSagas"]), outside: system.union(telemetry)),
         "Tandem": Door(["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions"]),
         // adapters
         "TandemConfiguration": Door(transactions.subtracting(["TandemFailpoints"]).union(["TandemSagas"]), outside: system.union(["Logging", "Yams"])),
@@ -47,7 +49,7 @@ struct Door: Sendable {
         "TandemChaos": Door(transactions.subtracting(["TandemFailpoints"]).union(["TandemLocal", "TandemTestKit"]), outside: system),
         "TandemCommand": Door(
             transactions.subtracting(["TandemPostgres"]).union([
-                "Tandem", "TandemBench", "TandemChaos", "TandemConfiguration", "TandemLocal", "TandemSagas", "TandemHTTPSteps",
+                "Tandem", "TandemBench", "TandemChaos", "TandemConfiguration", "TandemLocal", "TandemSagas", "TandemHTTPSteps", "TandemIdempotency",
             ]),
             outside: system.union(["ArgumentParser", "Dispatch", "Logging", "ServiceLifecycle", "UnixSignals"])),
     ]

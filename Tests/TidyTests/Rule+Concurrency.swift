@@ -26,6 +26,7 @@ extension Rule {
         "Sources/TandemTransactions/":
             "back-off before a register is asked again, and recovery's interval: no other process says when it is done",
         "Sources/TandemSagas/": "back-off, polls, leases and durable timers: what is waited for is another process's, or time itself",
+        "Sources/TandemIdempotency/": "an interval between rounds of cleaning",
         "Sources/TandemBench/DeadlockBench.swift": "it measures what happens while nothing does",
         "Sources/TandemChaos/": "a schedule of faults is times by definition, and what is prepared is polled",
         "Sources/TandemTestKit/ProxyConnection.swift": "a fault that delays or trickles is a sleep by definition",

@@ -52,6 +52,16 @@ public struct SQLState: RawRepresentable, Hashable, Sendable, Codable, CustomStr
     public static let foreignKeyViolation = SQLState(known: "23503")
     /// 23505: a unique key is violated; of the decision row, somebody wrote first.
     public static let uniqueViolation = SQLState(known: "23505")
+    /// TD208: an idempotency key was used before (`tandem.once`).
+    public static let idempotencyKeyUsed = SQLState(known: "TD208")
+    /// TD409: an idempotency key is in use.
+    public static let idempotencyInProgress = SQLState(known: "TD409")
+    /// TD412: a claim is held by somebody else, or a key was not begun.
+    public static let idempotencyClaimLost = SQLState(known: "TD412")
+    /// TD413: a response is too large to be stored.
+    public static let idempotencyTooLarge = SQLState(known: "TD413")
+    /// TD422: an idempotency key was used for another request.
+    public static let idempotencyMismatch = SQLState(known: "TD422")
     /// TD423: another saga has locked the resource (`tandem.saga_take_lock`).
     public static let sagaResourceLocked = SQLState(known: "TD423")
     /// 23514: a check constraint is violated.

@@ -78,6 +78,10 @@ extension TandemError {
         public static let refusedBySafetyRule = Code(rawValue: "refusedBySafetyRule")
         /// What a step or a response left is longer than what is kept.
         public static let resultTooLarge = Code(rawValue: "resultTooLarge")
+        /// An idempotency key was used for another request.
+        public static let idempotencyMismatch = Code(rawValue: "idempotencyMismatch")
+        /// Somebody else has the claim on an idempotency key.
+        public static let idempotencyClaimLost = Code(rawValue: "idempotencyClaimLost")
         /// Another saga has locked a resource that a step needs.
         public static let sagaResourceLocked = Code(rawValue: "sagaResourceLocked")
         /// The saga turned back, and all that was done is undone.

@@ -170,6 +170,14 @@ extension TandemError.Code {
             "what a step or a response left is longer than what is kept: 256 KiB",
             "Return a key, and keep the data in a table."),
         Entry(
+            .idempotencyMismatch, .refusedBySafetyRule,
+            "an idempotency key was used for another request",
+            "Send the request that the key was made for, or make a new key."),
+        Entry(
+            .idempotencyClaimLost, .failed,
+            "somebody else has the claim on an idempotency key",
+            "Stop: whoever has it goes on at the last recovery point."),
+        Entry(
             .sagaResourceLocked, .failed,
             "another saga has locked a resource that a step needs",
             "Wait for the other saga's end; `tandem saga show ID` tells how it stands."),

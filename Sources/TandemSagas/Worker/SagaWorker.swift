@@ -22,6 +22,7 @@ struct SagaWorker {
                 }
                 group.addTask { await claim() }
                 group.addTask { await extend() }
+                group.addTask { await forget() }
             }
         } onCancel: {
             engine.queue.close()
@@ -103,6 +104,17 @@ struct SagaWorker {
             // A full claim is a sign of more.
             if free > 0 && claimed.count == free { continue }
             do { try await Task.sleep(for: options.poll) } catch { return }
+        }
+    }
+
+    /// Removes what has ended long ago, some at a time.
+    private func forget() async {
+        let retention = SagaRetention(engine: engine)
+        while !Task.isCancelled {
+            do { try await Task.sleep(for: min(options.retention / 4, .seconds(60))) } catch { return }
+            do { try await retention.run() } catch {
+                if !Task.isCancelled { logger.warning("sagas that have ended stay for now", metadata: ["tandem.reason": "\(error)"]) }
+            }
         }
     }
 

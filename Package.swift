@@ -32,6 +32,7 @@ let package = Package(
         .library(name: "TandemConfiguration", targets: ["TandemConfiguration"]),
         .library(name: "TandemSagas", targets: ["TandemSagas"]),
         .library(name: "TandemIdempotency", targets: ["TandemIdempotency"]),
+        .library(name: "TandemHummingbird", targets: ["TandemHummingbird"]),
         .library(name: "TandemHTTPSteps", targets: ["TandemHTTPSteps"]),
         .library(name: "TandemTestKit", targets: ["TandemTestKit"]),
         .executable(name: "tandem", targets: ["TandemCommand"]),
@@ -48,6 +49,9 @@ let package = Package(
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         // For requests of sagas, in a target of its own: the command links it, `import Tandem` and `import TandemSagas` do not build it.
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        // For the middleware of idempotency keys, in a target of its own: nothing else builds it.
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: [
@@ -86,6 +90,12 @@ let package = Package(
             [
                 "TandemSagas", .product(name: "AsyncHTTPClient", package: "async-http-client"), .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
+            ]),
+        room(
+            "TandemHummingbird",
+            [
+                "TandemCore", "TandemTransactions", "TandemIdempotency", .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "NIOCore", package: "swift-nio"),
             ]),
         room("TandemLocal", ["TandemCore"]),
         room(
@@ -140,6 +150,14 @@ let package = Package(
         tests(
             of: "TandemIdempotency",
             ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", "TandemTestSupport"]),
+        tests(
+            of: "TandemHummingbird",
+            [
+                "TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", "TandemIdempotency", "TandemHTTPSteps",
+                "TandemTestSupport", .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdTesting", package: "hummingbird"), .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ]),
         tests(of: "TandemLocal", ["TandemCore"]),
         tests(of: "TandemTestKit", ["TandemCore", "TandemLocal", "TandemPostgres", "TandemTestSupport"]),
         tests(of: "TandemChaos", ["TandemCore", "TandemTestSupport"]),

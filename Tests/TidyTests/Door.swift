@@ -42,6 +42,8 @@ struct Door: Sendable {
         // adapters
         "TandemConfiguration": Door(transactions.subtracting(["TandemFailpoints"]).union(["TandemSagas"]), outside: system.union(["Logging", "Yams"])),
         "TandemHTTPSteps": Door(["TandemSagas"], outside: ["AsyncHTTPClient", "NIOCore", "NIOHTTP1"]),
+        "TandemHummingbird": Door(
+            ["TandemCore", "TandemTransactions", "TandemIdempotency"], outside: ["Hummingbird", "HTTPTypes", "NIOCore"]),
         "TandemLocal": Door(["TandemCore"], outside: system.union(["Logging"])),
         "TandemTestKit": Door(["TandemCore", "TandemLocal"], outside: system.union(["NIOCore", "NIOPosix"])),
         // command
@@ -58,9 +60,10 @@ struct Door: Sendable {
     static let reserved: [String: Set<String>] = [
         "CLibPQ": ["TandemPostgres"],
         "Yams": ["TandemConfiguration"],
-        "NIOCore": ["TandemTestKit", "TandemHTTPSteps"],
+        "NIOCore": ["TandemTestKit", "TandemHTTPSteps", "TandemHummingbird", "TandemHummingbirdTests"],
+        "Hummingbird": ["TandemHummingbird", "TandemHummingbirdTests"],
         "NIOPosix": ["TandemTestKit"],
-        "NIOHTTP1": ["TandemHTTPSteps", "TandemSagasTests"],
+        "NIOHTTP1": ["TandemHTTPSteps"],
         "AsyncHTTPClient": ["TandemHTTPSteps"],
         // Its own tests reach into it; nobody else does.
         "TandemCommand": ["TandemCommandTests"],

@@ -25,7 +25,7 @@ extension SagaRun {
                 switch compiled.steps[step].action {
                 case .sql: try await start(.init(step: step, work: .bar), &group)
                 // What may have been sent may have happened. Nobody sends it for the first time from here on: that needs this epoch.
-                case .http: actions += machine.on(started[step] == nil ? .barred(step) : .foundDone(step))
+                case .http: actions += machine.on(started[step] == nil || refused.contains(step) ? .barred(step) : .foundDone(step))
                 case .timer, .signal: actions += machine.on(.barred(step))
                 }
             case .turnBack(let done):
@@ -122,6 +122,8 @@ extension SagaRun {
             try await again(.init(step: step, work: .run), error, this.retry, after: time, &group)
         case .failed(let error):
             cause = cause ?? error
+            // An attempt before, of which nobody knows, leaves a doubt.
+            if attempts[.init(step: step, work: .run)] == nil && saga.isFresh { refused.insert(step) }
             add("do", .init(step: step, work: .run), start)
             try await perform(machine.on(.failed(step)), &group)
         }

@@ -56,6 +56,8 @@ struct SagaRun {
     var resolved: [Int: String] = [:]
     /// Requests that may have been sent.
     var started: [Int: Duration] = [:]
+    /// Requests that the service has refused the first time they were sent: they have not happened.
+    var refused: Set<Int> = []
     var halted: Set<Int> = []
     var pauses: [Pause] = []
     var inFlight = 0

@@ -13,7 +13,7 @@ public import TandemTransactions
 /// }
 /// ```
 ///
-/// Key, effects and response are one transaction: a concurrent duplicate waits and gets the same bytes, and a crash leaves nothing. For work with foreign calls in its
+/// Key, effects and response are one transaction: a concurrent duplicate waits, at most for the node's `lockTimeout`, and gets the same bytes; a crash leaves nothing. For work with foreign calls in its
 /// middle there is ``claim(_:_:hold:saga:)``.
 public struct Idempotency: Sendable {
     let cluster: Cluster
@@ -21,8 +21,6 @@ public struct Idempotency: Sendable {
     public let node: NodeName
     /// How long a key is kept.
     public var keep: Duration = .seconds(24 * 3600)
-    /// How long a duplicate waits for the first one; then it is told to ask again. At most the node's lock timeout, and longer than that at your own risk.
-    public var patience: Duration = .seconds(5)
 
     /// Keys on a node. It has the tables when it was initialised with the module ``TandemCluster/SchemaModule/idempotency``, as `tandem init` does.
     ///
@@ -67,7 +65,8 @@ public struct Idempotency: Sendable {
     ///   - branch: the branch on the node of the keys.
     ///   - body: does it, on this branch and others. Its error has to end the transaction.
     /// - Returns: the response, made now or before. Where it was made before, the transaction has done nothing and may end as it likes.
-    /// - Throws: as ``once(_:_:options:_:)`` does. Where another transaction has the key for longer than ``patience``, an error of SQLSTATE 55P03.
+    /// - Throws: as ``once(_:_:options:_:)`` does. Where another transaction has the key for longer than the node's
+    ///   `lockTimeout`, an error of SQLSTATE 55P03.
     public nonisolated(nonsending) func once(
         _ key: IdempotencyKey, _ fingerprint: RequestFingerprint, in branch: Branch,
         _ body: nonisolated(nonsending) (Branch) async throws -> StoredResponse
@@ -77,8 +76,7 @@ public struct Idempotency: Sendable {
             beginning = try await branch.query(
                 """
                 SELECT o.outcome, o.status, o.headers::text, o.body, (extract(epoch FROM o.retry_after) * 1000)::int8
-                FROM pg_catalog.set_config('lock_timeout', \(String(patience.wholeMilliseconds)), true),
-                    LATERAL tandem.once_begin(\(key.scope), \(key.key), \(sql: fingerprint.sql), \(sql: keep.interval)) o
+                FROM tandem.once_begin(\(key.scope), \(key.key), \(sql: fingerprint.sql), \(sql: keep.interval)) o
                 """, as: String.self, Int?.self, String?.self, [UInt8]?.self, Int64?.self)
         } catch let error as TandemError {
             throw Self.named(error)
@@ -118,12 +116,20 @@ public struct Idempotency: Sendable {
         response: @escaping @Sendable ([OperationResult]) throws -> StoredResponse
     ) async throws -> IdempotentOutcome {
         let made = Locked<StoredResponse?>(nil), keep = keep
-        return try await run(key, fingerprint, statements, timeout, nil, made: { made.withLock { $0 } }) { results in
+        return try await run(key, fingerprint, statements, timeout, nil, made: { made.withLock { $0 } }) { results, isFast in
             let response = try response(Array(results.dropFirst()))
             made.withLock { $0 = response }
-            return [
-                "SELECT tandem.once_finish(\(key.scope), \(key.key), \(response.status)::int, \(try response.headersJSON)::json, \(response.body), \(sql: keep.interval))"
-            ]
+            try key.check(response)
+            if isFast {
+                // Only the row of this very transaction can be seen and changed so.
+                return """
+                    UPDATE tandem.idempotency SET expires_at = pg_catalog.clock_timestamp() + \(sql: keep.interval), status = \(response.status)::int,
+                        headers = \(try response.headersJSON)::json, body = \(response.body) WHERE scope = \(key.scope) AND key = \(key.key)
+                    """
+            }
+            return """
+                SELECT tandem.once_finish(\(key.scope), \(key.key), \(response.status)::int, \(try response.headersJSON)::json, \(response.body), \(sql: keep.interval))
+                """
         }
     }
 
@@ -145,30 +151,51 @@ public struct Idempotency: Sendable {
 
     private func run(
         _ key: IdempotencyKey, _ fingerprint: RequestFingerprint, _ statements: [SQL], _ timeout: Duration, _ response: StoredResponse?,
-        made: @Sendable () -> StoredResponse?, conclusion: (@Sendable ([OperationResult]) throws -> [SQL])?
+        made: @escaping @Sendable () -> StoredResponse?, conclusion: (@Sendable ([OperationResult], _ isFast: Bool) throws -> SQL)?
     ) async throws -> IdempotentOutcome {
-        let beginning: SQL
-        if let response {
-            beginning = """
+        try key.check(response)
+        // First as most requests are: nobody has had the key. Whoever has is found by the table's own key; then the functions look, which also know of expired ones.
+        for isFast in [true, false] {
+            var request = TransactionRequest([.init(node, try beginning(key, fingerprint, response, isFast: isFast))] + statements.map { .init(node, $0) })
+            request.options.timeout = timeout
+            request.options.isRecorded = false
+            if let conclusion { request.conclusion = { [try conclusion($0, isFast)] } }
+            do {
+                _ = try await cluster.run(request)
+                guard let response = made() else { throw TandemError(.protocolViolation, "the statements brought no results", node: node) }
+                return .first(response)
+            } catch let error as TandemError {
+                if isFast && error.constraint == Self.constraint { continue }
+                if error.sqlState == .idempotencyKeyUsed || error.sqlState == .idempotencyInProgress { return try await lookUp(key, fingerprint) }
+                if let progress = Self.progress(error) { return progress }
+                throw Self.named(error)
+            }
+        }
+        return try await lookUp(key, fingerprint)
+    }
+
+    /// The key that a second use violates.
+    private static let constraint = "idempotency_pkey"
+
+    private func beginning(_ key: IdempotencyKey, _ fingerprint: RequestFingerprint, _ response: StoredResponse?, isFast: Bool) throws -> SQL {
+        switch (isFast, response) {
+        case (true, let response?):
+            return """
+                INSERT INTO tandem.idempotency (scope, key, fingerprint, expires_at, status, headers, body) VALUES (\(key.scope), \(key.key), \
+                \(sql: fingerprint.sql), pg_catalog.clock_timestamp() + \(sql: keep.interval), \(response.status), \(try response.headersJSON), \(response.body))
+                """
+        case (true, nil):
+            return """
+                INSERT INTO tandem.idempotency (scope, key, fingerprint, expires_at) VALUES (\(key.scope), \(key.key), \(sql: fingerprint.sql), \
+                pg_catalog.clock_timestamp() + \(sql: keep.interval))
+                """
+        case (false, let response?):
+            return """
                 SELECT tandem.once(\(key.scope), \(key.key), \(sql: fingerprint.sql), \(response.status)::int, \(try response.headersJSON)::json, \(response.body), \
                 \(sql: keep.interval))
                 """
-        } else {
-            beginning = "SELECT tandem.once(\(key.scope), \(key.key), \(sql: fingerprint.sql), keep => \(sql: keep.interval))"
+        case (false, nil): return "SELECT tandem.once(\(key.scope), \(key.key), \(sql: fingerprint.sql), keep => \(sql: keep.interval))"
         }
-        var request = TransactionRequest([.init(node, beginning)] + statements.map { .init(node, $0) })
-        request.options.timeout = timeout
-        request.options.isRecorded = false
-        request.conclusion = conclusion
-        do {
-            _ = try await cluster.run(request)
-        } catch let error as TandemError {
-            if error.sqlState == .idempotencyKeyUsed || error.sqlState == .idempotencyInProgress { return try await lookUp(key, fingerprint) }
-            if let progress = Self.progress(error) { return progress }
-            throw Self.named(error)
-        }
-        guard let response = made() else { throw TandemError(.protocolViolation, "the statements brought no results", node: node) }
-        return .first(response)
     }
 
     // MARK: Looking
@@ -217,18 +244,31 @@ public struct Idempotency: Sendable {
 }
 
 extension RequestFingerprint {
-    /// The hash, made by the server.
+    /// The hash, made by the server: that of `tandem.fingerprint`, each part behind its length in eight bytes.
     var sql: SQL {
-        let literal =
-            "{"
-            + parts.map {
-                "\"\\\\x"
-                    + $0.map { byte in
-                        let digits = String(byte, radix: 16)
-                        return digits.count == 1 ? "0" + digits : digits
-                    }.joined() + "\""
-            }.joined(separator: ",") + "}"
-        return "tandem.fingerprint(VARIADIC \(literal)::bytea[])"
+        var bytes: [UInt8] = []
+        for part in parts {
+            for shift in stride(from: 56, through: 0, by: -8) { bytes.append(UInt8(truncatingIfNeeded: UInt64(part.count) >> UInt64(shift))) }
+            bytes += part
+        }
+        return "pg_catalog.sha256(\(bytes))"
+    }
+}
+
+extension IdempotencyKey {
+    private static let mostKey = 1024, mostBody = 1 << 20, mostHeaders = 64 << 10
+
+    /// What `tandem.idempotency_check` checks.
+    func check(_ response: StoredResponse?) throws {
+        guard !key.isEmpty, scope.utf8.count + key.utf8.count <= Self.mostKey else {
+            throw TandemError(.configurationInvalid, "an idempotency key must not be empty, and has at most \(Self.mostKey) bytes together with its scope")
+        }
+        guard let response else { return }
+        guard response.body.count <= Self.mostBody, try response.headersJSON.utf8.count <= Self.mostHeaders else {
+            throw TandemError(
+                .resultTooLarge, "the response is too large to be stored: \(response.body.count) bytes of \(Self.mostBody)", effect: .rolledBack,
+                nextStep: "store a reference to it")
+        }
     }
 }
 

@@ -121,10 +121,13 @@ struct IdempotencyTests {
             let other = IdempotencyKey(scope: "s", key: "prepared")
             try await sql(
                 try test.superuser("n1"), "BEGIN", "SELECT tandem.once_begin('s', 'prepared', tandem.fingerprint('x'))", "PREPARE TRANSACTION 'theirs'")
-            var impatient = idempotency
-            impatient.patience = .milliseconds(50)
+            let cluster = try test.another { for index in $0.nodes.indices { $0.nodes[index].lockTimeout = .milliseconds(50) } }
+            defer { cluster.close() }
+            let impatient = Idempotency(cluster, on: "n1")
             let waiting = try await pay(impatient, other, RequestFingerprint("x"))
             #expect(waiting.response == nil)
+            let fast = try await impatient.once(other, RequestFingerprint("x"), statements: [], response: StoredResponse(status: 1))
+            #expect(fast.response == nil)
             try await test.value("n1", "ROLLBACK PREPARED 'theirs'")
             guard case .first = try await pay(impatient, other, RequestFingerprint("x")) else { throw TestFailure("the key is not free") }
         }
@@ -204,11 +207,32 @@ struct IdempotencyTests {
             for number in 0..<50 { _ = try await pay(brief, IdempotencyKey(scope: "s", key: "k\(number)")) }
             _ = try await pay(idempotency)
             guard case .first = try await pay(brief, IdempotencyKey(scope: "s", key: "k0")) else { throw TestFailure("an expired key is not free") }
+            let fast = try await brief.once(IdempotencyKey(scope: "s", key: "k1"), print, statements: [], response: StoredResponse(status: 1))
+            #expect(fast == .first(StoredResponse(status: 1)))
             try await wait(for: "the cleaning") {
                 try await brief.clean()
                 return try await test.count("n1", "tandem.idempotency") == 1
             }
             guard case .replayed = try await pay(idempotency) else { throw TestFailure("a key that has not expired is gone") }
+        }
+    }
+
+    @Test("a program's role sees and changes only what its own transaction has inserted")
+    func rights() async throws {
+        try await withNodes { test, idempotency in
+            _ = try await pay(idempotency)
+            let node = test.cluster["n1"]
+            let (seen, changed) = (
+                try await node.query("SELECT count(*) FROM tandem.idempotency", as: Int.self)[0],
+                try await node.execute("UPDATE tandem.idempotency SET status = 1")
+            )
+            #expect(seen == 0 && changed == 0)
+            for forbidden: SQL in ["DELETE FROM tandem.idempotency", "UPDATE tandem.idempotency SET xid = xid", "SELECT tandem.phased_settings()"] {
+                let error = await refusal { try await node.execute(forbidden) }
+                #expect(error?.code == .notPermitted)
+            }
+            let hash = try await node.query("SELECT \(sql: print.sql) = tandem.fingerprint('POST', '/payments', '{\"amount\": 5}')", as: Bool.self)
+            #expect(hash == [true])
         }
     }
 

@@ -47,7 +47,7 @@ struct Door: Sendable {
         "TandemLocal": Door(["TandemCore"], outside: system.union(["Logging"])),
         "TandemTestKit": Door(["TandemCore", "TandemLocal"], outside: system.union(["NIOCore", "NIOPosix"])),
         // command
-        "TandemBench": Door(transactions.union(["TandemLocal", "TandemSagas"]), outside: system.union(["Logging", "ServiceLifecycle"])),
+        "TandemBench": Door(transactions.union(["TandemLocal", "TandemSagas", "TandemIdempotency"]), outside: system.union(["Logging", "ServiceLifecycle"])),
         "TandemChaos": Door(transactions.subtracting(["TandemFailpoints"]).union(["TandemLocal", "TandemTestKit"]), outside: system),
         "TandemCommand": Door(
             transactions.subtracting(["TandemPostgres"]).union([

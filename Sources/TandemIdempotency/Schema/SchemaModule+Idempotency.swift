@@ -5,7 +5,12 @@ extension SchemaModule {
     public static let idempotency = SchemaModule(
         "idempotency", steps: [Step(version: 1, needs: 1, sql: PackageResources.idempotency_0001_sql)],
         removal: ["DROP FUNCTION IF EXISTS \(callable), \(inner)", "DROP TABLE tandem.idempotency"],
-        grants: ["GRANT EXECUTE ON FUNCTION \(callable) TO ROLE"])
+        grants: [
+            "GRANT EXECUTE ON FUNCTION \(callable) TO ROLE",
+            // Row security lets it see and change only what its own open transaction has inserted.
+            "GRANT INSERT (scope, key, fingerprint, expires_at, status, headers, body) ON tandem.idempotency TO ROLE",
+            "GRANT SELECT, UPDATE (expires_at, status, headers, body) ON tandem.idempotency TO ROLE",
+        ])
 
     private static let callable = """
         tandem.fingerprint(bytea[]), tandem.once_begin(text, text, bytea, interval), \

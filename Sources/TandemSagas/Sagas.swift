@@ -104,7 +104,7 @@ public struct Sagas: Sendable {
     ///   - key: what the caller calls it.
     ///   - limit: how long to wait.
     /// - Returns: how it stands then, as ``end(of:within:)`` says.
-    /// - Throws: as ``start(_:input:key:)`` and ``end(of:within:)`` do.
+    /// - Throws: as `start` and ``end(of:within:)`` do.
     public func perform(_ definition: SagaDefinition, input: String = "null", key: String? = nil, within limit: Duration) async throws -> SagaSummary {
         try await end(of: try await performed(definition, input, key).id, within: limit)
     }

@@ -38,7 +38,7 @@ struct InitialisationFaultTests {
                 #expect(isDone != hasFired, "the statement \(cut)")
                 // All of it in one transaction: there are no tables, or all.
                 let tables = try await sql(node.conninfo(database: database), "SELECT count(*) FROM pg_tables WHERE schemaname = 'tandem'") ?? ""
-                #expect(["0", "5"].contains(tables), "after the statement \(cut) there are \(tables) tables")
+                #expect(["0", "6"].contains(tables), "after the statement \(cut) there are \(tables) tables")
                 _ = try await Initialiser(direct).run()
                 #expect(try await sql(node.conninfo(database: database), "SELECT count(*) FROM tandem.node") == "1")
                 if !hasFired { break }

@@ -98,7 +98,10 @@ extension SagaContext {
     }
 
     /// That nothing undoes a step, and nothing has to.
-    public enum NoUndo: Sendable { case none }
+    public enum NoUndo: Sendable {
+        /// Nothing does.
+        case none
+    }
 
     // MARK: Doing
 

@@ -103,7 +103,7 @@ let package = Package(
             ["TandemCore", "TandemLocal", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio")]),
         // command
         room("TandemBench", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", "TandemIdempotency", "TandemLocal"]),
-        room("TandemChaos", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemLocal", "TandemTestKit"]),
+        room("TandemChaos", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", "TandemLocal", "TandemTestKit"]),
         .executableTarget(
             name: "TandemCommand",
             dependencies: [

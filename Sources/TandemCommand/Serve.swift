@@ -4,6 +4,7 @@ import ServiceLifecycle
 import TandemCluster
 import TandemCore
 import TandemHTTPSteps
+import TandemIdempotency
 import TandemSagas
 import TandemTransactions
 import UnixSignals
@@ -14,10 +15,11 @@ struct Serve: AsyncParsableCommand, Reporting {
     enum Part: String, ExpressibleByArgument, CaseIterable {
         case recovery
         case sagas
+        case keys
     }
 
     static let configuration = CommandConfiguration(
-        abstract: "Look after the cluster's transactions and sagas until SIGTERM or SIGINT.",
+        abstract: "Look after the cluster's transactions, sagas and idempotency keys until SIGTERM or SIGINT.",
         discussion: "Any number may run anywhere, also beside programs that do the same with the library.")
 
     @OptionGroup var global: GlobalOptions
@@ -51,6 +53,10 @@ struct Serve: AsyncParsableCommand, Reporting {
             options.http = AsyncHTTPStepClient()
             let sagas = try Sagas(cluster, options: options)
             services.append(Work { try await sagas.run() })
+        }
+        if parts.contains(.keys) {
+            // Nodes without keys have nothing to be removed.
+            for node in configuration.nodes { services.append(Work { try await TandemIdempotency.Idempotency(cluster, on: node.name).run() }) }
         }
         let group = ServiceGroup(services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: configuration.logger)
         try await group.run()

@@ -12,10 +12,12 @@ extension Idempotency {
     /// Removes expired keys until the task is cancelled: a round every so often, in batches of pages with a pause between.
     ///
     /// - Parameter interval: from the begin of one round to that of the next.
-    /// - Throws: `notInitialised` where the node has no such table. Cancellation ends it without an error.
+    /// - Throws: nothing: what it could not do it does the next time. Cancellation ends it.
     public func run(every interval: Duration = .seconds(600)) async throws {
         while !Task.isCancelled {
-            do { try await clean() } catch let error as TandemError where error.code != .notInitialised && error.sqlState != .undefinedFunction {
+            do { try await clean() } catch let error as TandemError where error.sqlState == .undefinedFunction {
+                // The node has no such table, and may get it.
+            } catch let error as TandemError {
                 cluster.configuration.logger.warning("idempotency keys are not removed", metadata: ["tandem.node": "\(node)", "tandem.reason": "\(error)"])
             } catch is CancellationError {
                 return

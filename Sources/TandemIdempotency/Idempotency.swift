@@ -228,7 +228,7 @@ public struct Idempotency: Sendable {
 
     /// A duplicate that has waited for long enough.
     private static func progress(_ error: TandemError) -> IdempotentOutcome? {
-        error.sqlState == .lockNotAvailable && error.message.contains("lock timeout") ? .inProgress(retryAfter: .seconds(1)) : nil
+        error.sqlState == .lockNotAvailable ? .inProgress(retryAfter: .seconds(1)) : nil
     }
 
     static func named(_ error: TandemError) -> TandemError {

@@ -130,17 +130,15 @@ extension Idempotency {
         _ key: IdempotencyKey, _ fingerprint: RequestFingerprint, _ definition: SagaDefinition, input: String, by sagas: Sagas, within limit: Duration,
         response: @Sendable (SagaSummary) throws -> StoredResponse
     ) async throws -> IdempotentOutcome {
-        let id: SagaID
-        switch try await claim(key, fingerprint) {
+        // The claim names the saga before it is started: whoever comes after a crash starts the same one, and a key that is used anew gets another.
+        let fresh = SagaID.fresh(), id: SagaID
+        switch try await claim(key, fingerprint, saga: fresh) {
         case .replayed(let response): return .replayed(response)
         case .inProgress(let time, nil): return .inProgress(retryAfter: time)
         case .inProgress(_, let saga?): id = saga
-        case .claimed(let claim):
-            // The same key leads to the same saga, also where whoever started it died before it was bound.
-            id = try await sagas.start(definition, input: input, key: "\(key.scope)/\(key.key)").id
-            try await claim.advance(to: "started", saga: id)
+        case .claimed: id = fresh
         }
-        let summary = try await sagas.end(of: id, within: limit)
+        let summary = try await end(of: id, definition, input, sagas, limit)
         guard summary.state == .completed || summary.state == .compensated else { return .inProgress(retryAfter: .seconds(5)) }
         let answer = try response(summary)
         do {
@@ -153,5 +151,16 @@ extension Idempotency {
             throw Self.named(error)
         }
         return .first(answer)
+    }
+
+    /// How long after its claim a saga that is not there is started: later it may have been there, and be removed.
+    private static let startLimit = Duration.seconds(3600)
+
+    private func end(of id: SagaID, _ definition: SagaDefinition, _ input: String, _ sagas: Sagas, _ limit: Duration) async throws -> SagaSummary {
+        do { return try await sagas.end(of: id, within: limit) } catch let error as TandemError where error.code == .notFound {
+            guard id.age < Self.startLimit else { throw error }
+            try await sagas.start(definition, input: input, id: id)
+            return try await sagas.end(of: id, within: limit)
+        }
     }
 }

@@ -25,7 +25,8 @@ extension Sagas {
         let result = try await engine.store.node.result(
             of: """
                 WITH woken AS (
-                    UPDATE tandem.saga SET is_woken = true, due_at = CASE WHEN owner IS NULL THEN pg_catalog.clock_timestamp() ELSE due_at END
+                    UPDATE tandem.saga SET is_woken = true,
+                        due_at = CASE WHEN owner IS NULL AND state IN ('running', 'compensating') THEN pg_catalog.clock_timestamp() ELSE due_at END
                     WHERE id = \(id.description)::uuid AND ended_at IS NULL RETURNING id),
                 sent AS (
                     INSERT INTO tandem.saga_signal (saga_id, name, data) SELECT id, \(name), \(data)::json FROM woken ON CONFLICT DO NOTHING RETURNING saga_id)
@@ -105,7 +106,7 @@ extension Sagas {
                 WITH taken AS (
                     UPDATE tandem.saga SET epoch = epoch + 1, owner = NULL, waits_for = NULL, due_at = pg_catalog.clock_timestamp(),
                         state = CASE state WHEN 'stuck_forward' THEN 'running' WHEN 'stuck_compensation' THEN 'compensating' ELSE state END
-                    WHERE id = \(id.description)::uuid AND ended_at IS NULL RETURNING id, epoch)
+                    WHERE id = \(id.description)::uuid AND ended_at IS NULL AND state NOT IN ('completed', 'compensated') RETURNING id, epoch)
                 INSERT INTO tandem.saga_journal (saga_id, step, what, output, error, who, epoch)
                 SELECT id, \(entry.step), \(entry.what.rawValue), \(entry.output)::json, \(note)::json, session_user, epoch FROM taken RETURNING saga_id
                 """)

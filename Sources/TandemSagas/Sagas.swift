@@ -35,6 +35,9 @@ public struct Sagas: Sendable {
 
     // MARK: Starting
 
+    /// The most bytes that a key may have.
+    private static let mostKey = 1024
+
     /// What a start has led to.
     public struct Started: Sendable, Hashable, Codable {
         /// The saga.
@@ -61,6 +64,24 @@ public struct Sagas: Sendable {
         return started
     }
 
+    /// Starts a saga under an id that the caller has chosen and kept, unless it is there already.
+    ///
+    /// - Parameters:
+    ///   - definition: its steps.
+    ///   - input: a JSON text.
+    ///   - id: the saga's id, from `SagaID.fresh()`.
+    /// - Throws: as `start` does.
+    public func start(_ definition: SagaDefinition, input: String, id: SagaID) async throws {
+        do { _ = try JSON(reading: input) } catch {
+            throw TandemError(.configurationInvalid, "the input is no JSON: \(error)", nextStep: "write an object, as {\"amount\": 7}")
+        }
+        // Nobody runs it here at once: it may be there, and somebody's.
+        _ = try await engine.store.start(
+            SagaStart(
+                id: id, name: definition.name, definition: try await engine.register(definition).hash, isCode: false, key: nil, input: input,
+                deadline: definition.deadline, owner: nil))
+    }
+
     /// Makes a saga durable.
     ///
     /// - Returns: its id, and what a runner of this process has to be given where one is free.
@@ -79,6 +100,9 @@ public struct Sagas: Sendable {
             throw TandemError(
                 .resultTooLarge, "the input has \(wanted.input.utf8.count) bytes; \(StepRecord.mostOutput) are the most", nextStep: "keep the data in a table")
         }
+        guard (wanted.key?.utf8.count ?? 0) <= Self.mostKey else {
+            throw TandemError(.configurationInvalid, "the key has more than \(Self.mostKey) bytes", nextStep: "choose a shorter one")
+        }
         let isHere = engine.queue.reserve(1) == 1
         var start = wanted
         start.owner = isHere ? engine.store.owner : nil
@@ -86,7 +110,7 @@ public struct Sagas: Sendable {
             let (id, isNew) = try await engine.store.start(start)
             if isHere && !isNew { engine.queue.giveBack(1) }
             let record = SagaRecord(
-                id: id, name: start.name, definition: start.definition, isCode: start.isCode, input: start.input, epoch: 1, isBack: false,
+                id: id, name: start.name, definition: start.definition, isCode: start.isCode, input: start.input, epoch: 1, state: "running",
                 timeLeft: start.deadline)
             return (Started(id: id, isNew: isNew), isHere && isNew ? record : nil)
         } catch {
@@ -106,7 +130,26 @@ public struct Sagas: Sendable {
     /// - Returns: how it stands then, as ``end(of:within:)`` says.
     /// - Throws: as `start` and ``end(of:within:)`` do.
     public func perform(_ definition: SagaDefinition, input: String = "null", key: String? = nil, within limit: Duration) async throws -> SagaSummary {
-        try await end(of: try await performed(definition, input, key).id, within: limit)
+        let deadline = ContinuousClock.now + limit
+        let (started, here) = try await begin(definition, input, key)
+        if let here { await wait(for: here, within: limit) }
+        return try await end(of: started.id, within: max(.zero, deadline - .now))
+    }
+
+    /// Hands a saga to a runner here, and waits until it has ended or the time is over.
+    func wait(for here: SagaRecord, within limit: Duration) async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { _ = await ended(here) }
+            group.addTask { try? await Task.sleep(for: limit) }
+            await group.next()
+            group.cancelAll()
+        }
+    }
+
+    private func ended(_ here: SagaRecord) async -> SagaEnding? {
+        await engine.watchers.wait(for: here.id) {
+            if !engine.queue.push(here) { engine.watchers.tell(here.id, nil) }
+        }
     }
 
     /// Starts a saga, and waits while it is run here.
@@ -115,7 +158,7 @@ public struct Sagas: Sendable {
     package func performed(_ definition: SagaDefinition, _ input: String, _ key: String?) async throws -> (id: SagaID, state: SagaSummary.State?) {
         let (started, here) = try await begin(definition, input, key)
         guard let here else { return (started.id, nil) }
-        let ending = await engine.watchers.wait(for: started.id) { engine.queue.push(here) }
+        let ending = await ended(here)
         return (started.id, ending.flatMap { SagaSummary.State(rawValue: $0.state) })
     }
 

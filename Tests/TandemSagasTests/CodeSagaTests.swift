@@ -211,6 +211,83 @@ struct CodeSagaTests {
         }
     }
 
+    @Test("past the pivot a wish to cancel and the deadline mean nothing: the saga goes on forward", arguments: [true, false])
+    func pastPivot(_ isCancelled: Bool) async throws {
+        try await OrderSaga.withNodes { nodes in
+            var saga = Saga<Order, Int>("late", version: 1) { saga, input in
+                try await Self.take(saga)
+                try await saga.pivot("settle", across: ["n3"]) { try await $0["n3"].execute("UPDATE purse SET money = money - 1") }
+                let go = try await saga.signal("go", as: Int.self)
+                try await saga.retriable("note", on: "n1") { try await $0.execute("INSERT INTO orders (saga, item) VALUES (\(saga.id.description), \(go))") }
+                return go
+            }
+            if !isCancelled { saga.deadline = .milliseconds(300) }
+            let chosen = saga, sagas = try nodes.sagas()
+            try await nodes.withWorker(sagas) {
+                let id = try await sagas.start(chosen, input: Order(amount: 1)).id
+                try await wait(for: "its waiting") { try await sagas.list(isWaiting: true).first?.waitsFor == "signal go" }
+                if isCancelled { try await sagas.cancel(id, reason: "a test") }
+                let past = "SELECT deadline_at IS NULL OR deadline_at < clock_timestamp() FROM tandem.saga"
+                try await wait(for: "the deadline") { try await nodes.test.value("n1", past) == "t" }
+                try await sagas.signal("go", to: id, data: "9")
+                let end = try await sagas.end(of: id, within: patience)
+                #expect(end.state == .completed && end.output == "9", "\(end)")
+                #expect(try await nodes.state() == ["1", "9", "99", "0"])
+            }
+        }
+    }
+
+    @Test("steps that follow each other beside one that fails are all found and undone")
+    func branches() async throws {
+        try await OrderSaga.withNodes { nodes in
+            let saga = Saga<Order, Int>("branches", version: 1) { saga, _ in
+                async let chain: Void = {
+                    try await Self.take(saga, "a1")
+                    try await Self.take(saga, "a2")
+                }()
+                async let failing = saga.step("b", on: "n3", undo: .none) { branch in
+                    // Once the others are there.
+                    try await wait(for: "a2") { try await nodes.test.count("n2", "tandem.saga_step WHERE saga_id = '\(saga.id)' AND step = 'a2'") == 1 }
+                    return try await branch.execute("UPDATE purse SET money = -1")
+                }
+                _ = try await (failing, chain)
+                return 1
+            }
+            let sagas = try nodes.sagas()
+            try await nodes.withWorker(sagas) {
+                let error = await refusal { try await sagas.perform(saga, input: Order(amount: 1), within: patience) }
+                let stock = try await nodes.test.value("n2", "SELECT count || ' ' || touched FROM stock")
+                #expect(error?.code == .sagaCompensated && stock == "10 4", "\(String(describing: error))")
+            }
+        }
+    }
+
+    @Test("a function that throws before it has asked for all that is recorded does not turn back")
+    func throwing() async throws {
+        try await OrderSaga.withNodes { nodes in
+            func saga(throwing isThrowing: Bool) -> Saga<Order, Int> {
+                Saga("throwing", version: 1) { saga, _ in
+                    if isThrowing { throw Refused() }
+                    try await Self.take(saga)
+                    return try await saga.signal("go", as: Int.self)
+                }
+            }
+            let first = try nodes.sagas()
+            let id = try await nodes.withWorker(first) {
+                let id = try await first.start(saga(throwing: false), input: Order(amount: 1)).id
+                try await wait(for: "its waiting") { try await first.list(isWaiting: true).first?.waitsFor == "signal go" }
+                return id
+            }
+            let second = try nodes.sagas(try nodes.test.another())
+            second.register(saga(throwing: true))
+            try await nodes.withWorker(second) {
+                try await second.signal("go", to: id, data: "5")
+                let end = try await second.end(of: id, within: patience)
+                #expect(end.state == .stuckForward && end.error?.contains("stock are recorded") == true, "\(end)")
+            }
+        }
+    }
+
     @Test("a worker claims only what it has registered, and a saga keeps its version")
     func versions() async throws {
         try await OrderSaga.withNodes { nodes in

@@ -162,6 +162,61 @@ struct SagaCourseTests {
         }
     }
 
+    @Test("when one of two waits beside each other is over without its signal, the other one is not waited for")
+    func twoWaits() async throws {
+        try await OrderSaga.withNodes { nodes in
+            var first = SagaDefinition.Step("x", .signal("x", timeout: .milliseconds(2500)), undo: nil)
+            var second = SagaDefinition.Step("y", .signal("y", timeout: nil), undo: nil)
+            (first.needs, second.needs) = ([], [])
+            let end = try await end(nodes, [first, second])
+            #expect(end.state == .compensated, "\(end)")
+        }
+    }
+
+    @Test("what an operator resolved on the way forward is undone on the way back, also by another worker")
+    func resolvedThenBack() async throws {
+        try await OrderSaga.withNodes { nodes in
+            var a = take("a")
+            a.retry = .init(attempts: 1)
+            let definition = SagaDefinition(
+                "test", version: 1, steps: [a, .init("go", .signal("go", timeout: nil), undo: nil), refused("d")])
+            let first = try nodes.sagas()
+            let id = try await nodes.withWorker(first) {
+                let id = try await first.start(definition, input: input).id
+                try await wait(for: "its waiting") { try await first.list(isWaiting: true).first?.waitsFor == "signal go" }
+                // It has happened, and its own record counts.
+                try await first.resolve("a", of: id, output: "null", reason: "a test")
+                try await wait(for: "its waiting again") { try await first.list(isWaiting: true).first?.waitsFor == "signal go" }
+                return id
+            }
+            try await sql(
+                try nodes.test.superuser("n1"), "UPDATE tandem.saga SET state = 'compensating', epoch = 7, due_at = now() WHERE id = '\(id)'",
+                "INSERT INTO tandem.saga_journal (saga_id, what, output) VALUES ('\(id)', 'turned_back', '[\"a\"]')")
+            let second = try nodes.sagas(try nodes.test.another())
+            try await nodes.withWorker(second) {
+                let end = try await second.end(of: id, within: patience)
+                let stock = try await nodes.test.value("n2", "SELECT count || ' ' || touched FROM stock")
+                #expect(end.state == .compensated && stock == "10 2")
+            }
+        }
+    }
+
+    @Test("definitions that could not be kept are refused")
+    func defects() {
+        var pivot = SagaDefinition.Step("charge", .http(.init("POST", "http://x/")), undo: nil)
+        pivot.isPivot = true
+        #expect(SagaDefinition("t", version: 1, steps: [pivot]).defects().map(\.key) == ["pivot"])
+        let mixed = SagaDefinition.Step("a", .http(.init("POST", "http://x/")), undo: .sql([.init("SELECT 1")]))
+        #expect(SagaDefinition("t", version: 1, steps: [mixed]).defects().map(\.key) == ["undo"])
+        let body = SagaDefinition.Step("a", .http(.init("POST", "http://x/", body: "{input}")), undo: SagaDefinition.Undo.none)
+        #expect(SagaDefinition("t", version: 1, steps: [body]).defects().map(\.key) == ["http"])
+        let unknown = SagaDefinition.Step("a", .sql("n9", [.init("SELECT :b.x")]), undo: SagaDefinition.Undo.none)
+        #expect(
+            SagaDefinition("t", version: 1, steps: [unknown]).defects(nodes: ["n1"]).map(\.problem) == [
+                "there is no node `n9`", "there is no value `b.x` here",
+            ])
+    }
+
     @Test("a saga whose deadline passes turns back")
     func deadline() async throws {
         try await OrderSaga.withNodes { nodes in

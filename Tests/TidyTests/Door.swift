@@ -48,7 +48,7 @@ struct Door: Sendable {
         "TandemTestKit": Door(["TandemCore", "TandemLocal"], outside: system.union(["NIOCore", "NIOPosix"])),
         // command
         "TandemBench": Door(transactions.union(["TandemLocal", "TandemSagas", "TandemIdempotency"]), outside: system.union(["Logging", "ServiceLifecycle"])),
-        "TandemChaos": Door(transactions.subtracting(["TandemFailpoints"]).union(["TandemLocal", "TandemTestKit"]), outside: system),
+        "TandemChaos": Door(transactions.subtracting(["TandemFailpoints"]).union(["TandemLocal", "TandemTestKit", "TandemSagas"]), outside: system),
         "TandemCommand": Door(
             transactions.subtracting(["TandemPostgres"]).union([
                 "Tandem", "TandemBench", "TandemChaos", "TandemConfiguration", "TandemLocal", "TandemSagas", "TandemHTTPSteps", "TandemIdempotency",

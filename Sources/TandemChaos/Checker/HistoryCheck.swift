@@ -54,6 +54,11 @@ package struct HistoryCheck {
     /// - Returns: What was found.
     /// - Throws: `configurationInvalid` with the number of a line that is no event.
     package func run(_ level: ListAppendChecker.Level = .readCommitted) throws -> Report {
+        if head?.workload == .saga {
+            throw TandemError(
+                .configurationInvalid, "\(path) is a history of sagas, whose effects are compared by the run itself",
+                nextStep: "run it again: `tandem chaos replay`")
+        }
         if head?.workload == .bank {
             let text = String(decoding: FileManager.default.contents(atPath: path) ?? Data(), as: UTF8.self)
             let whole = text.lastIndex(of: "\n").map { text[..<$0] } ?? ""

@@ -2,6 +2,7 @@ import Foundation
 import TandemCluster
 import TandemCore
 import TandemPostgres
+import TandemSagas
 import TandemTransactions
 
 /// What runs in a coordinator's process: clients that each send one transaction after the other and write down what they were told, with recovery beside
@@ -30,11 +31,13 @@ package struct ChaosCoordinator: Sendable {
         let cluster = try Cluster(plan.configuration())
         defer { cluster.close() }
         let history = try HistoryWriter(path: plan.history)
+        let sagas = plan.options.workload == .saga ? try Sagas(cluster, options: SagaWorkload.options(plan.options.clients)) : nil
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await cluster.run() }
+            if let sagas { group.addTask { try await sagas.run() } }
             for number in 0..<plan.options.clients {
                 group.addTask(executorPreference: cluster.executor(ofClient: number)) {
-                    var client = Client(number, plan, cluster, history)
+                    var client = Client(number, plan, cluster, sagas, history)
                     try await client.run(Self.timeout, Self.backoff)
                 }
             }
@@ -54,16 +57,18 @@ private struct Client {
     let number: Int
     let plan: CoordinatorPlan
     let cluster: Cluster
+    let sagas: Sagas?
     let history: HistoryWriter
     private var random: FastRandom
     /// The process of the history. After an unknown outcome it is another one: what it did last may still happen.
     private var process: Int
     private var elements = 0
 
-    init(_ number: Int, _ plan: CoordinatorPlan, _ cluster: Cluster, _ history: HistoryWriter) {
+    init(_ number: Int, _ plan: CoordinatorPlan, _ cluster: Cluster, _ sagas: Sagas?, _ history: HistoryWriter) {
         self.number = number
         self.plan = plan
         self.cluster = cluster
+        self.sagas = sagas
         self.history = history
         let writer = plan.writer(number)
         random = FastRandom(seed: plan.options.seed &* 1_000_003 &+ UInt64(writer))
@@ -77,6 +82,7 @@ private struct Client {
                 switch plan.options.workload {
                 case .bank: try await transfer(timeout)
                 case .listAppend: try await append(timeout)
+                case .saga: try await saga(timeout)
                 }
             failures = isDone ? 0 : failures + 1
             if failures > 0 { try await Task.sleep(for: backoff.delay(attempt: min(failures, 10), random: Double(random.next(1_000)) / 1_000)) }
@@ -110,6 +116,26 @@ private struct Client {
         return try await record("transfer", json, [transfer.from, transfer.to]) { id in
             try await workload.run(transfer, id: id, asData: asData, timeout: timeout)
             return json
+        }
+    }
+
+    /// Starts a saga under a key of its own and waits for its end. What is started and has no end in time goes on, and its client knows nothing.
+    private mutating func saga(_ timeout: Duration) async throws -> Bool {
+        guard let sagas else { return false }
+        let (definition, input, nodes) = SagaWorkload(sagas: sagas, nodes: names).next(&random)
+        return try await record("saga", input, nodes) { id in
+            func unknown(_ message: String, _ cause: (any Error)?) -> TandemError {
+                TandemError(.inDoubt, message, effect: .inDoubt(id), phase: "saga", cause: cause)
+            }
+            let summary: SagaSummary
+            do { summary = try await sagas.perform(definition, input: input, key: id.description, within: timeout) } catch {
+                throw unknown("the saga was started or not", error)
+            }
+            switch summary.state {
+            case .completed: return input
+            case .compensated: throw TandemError(.sagaCompensated, "it turned back", effect: .rolledBack)
+            case .running, .compensating, .stuckForward, .stuckCompensation: throw unknown("the saga has not ended", nil)
+            }
         }
     }
 

@@ -16,6 +16,8 @@ struct HistoryMerge {
     private(set) var sent = 0, acknowledged = 0, rolledBack = 0
     /// Transactions that were sent and of which nobody was told that they are committed or rolled back.
     private(set) var unknown: [TransactionID] = []
+    /// What callers were told: whether it is committed.
+    private(set) var told: [TransactionID: Bool] = [:]
 
     /// - Parameter paths: the files; one that is not there is empty.
     /// - Throws: `configurationInvalid` where a line is none.
@@ -33,16 +35,18 @@ struct HistoryMerge {
                     throw TandemError(.configurationInvalid, "\(path) has a line that is no event", cause: error)
                 }
                 lines.append((event.time, line))
-                guard event.f == "txn" || event.f == "transfer", event.final != true, let transaction = event.transaction else { continue }
+                guard event.f == "txn" || event.f == "transfer" || event.f == "saga", event.final != true, let transaction = event.transaction else { continue }
                 switch event.type {
                 case "invoke":
                     sent += 1
                     open.insert(transaction)
                 case "ok":
                     acknowledged += 1
+                    told[transaction] = true
                     open.remove(transaction)
                 case "fail":
                     rolledBack += 1
+                    told[transaction] = false
                     open.remove(transaction)
                 default: break
                 }

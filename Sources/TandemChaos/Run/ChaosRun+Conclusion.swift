@@ -17,6 +17,7 @@ extension ChaosRun {
         (result.transactions, result.acknowledged, result.rolled_back) = (merged.sent, merged.acknowledged, merged.rolledBack)
         let unknown = merged.unknown
         result.unknown = unknown.count
+        if options.workload == .saga { return try await conclude(cluster, watch, merged, counts: counts, died: died, left: left, result) }
         let outcomes = try await outcomes(of: unknown, cluster)
         result.unknown_committed = outcomes.values.count { $0 == .committed }
         result.unknown_after_recovery = outcomes.values.count { $0 == .inDoubt }
@@ -33,15 +34,45 @@ extension ChaosRun {
         let check = try HistoryCheck(path: path)
         let report = try check.run()
         let more =
-            died.map {
-                Finding(
-                    kind: "coordinator-died", isViolation: true, message: "coordinator \($0 + 1) ended by itself, or not when it was told to: \(log(of: $0))")
-            }
+            deaths(died)
             + (try await contradictions(cluster))
             + (options.workload == .listAppend ? OutcomeCheck(history: try check.history()).findings(outcomes) : [])
         result.findings = report.findings + more
         result.violations = report.violations + more.count
         // A vote may arrive late.
+        result.in_doubt_after = max(left, try await watch.untilNothingIsPrepared(within: .seconds(5)))
+        result.recovery_seconds = .init(watch.seconds)
+        for (kind, count) in counts { result.faults[kind.rawValue] = count }
+        result.judge(asked: options.faults)
+        return result
+    }
+
+    private func deaths(_ died: [Int]) -> [Finding] {
+        died.map {
+            Finding(kind: "coordinator-died", isViolation: true, message: "coordinator \($0 + 1) ended by itself, or not when it was told to: \(log(of: $0))")
+        }
+    }
+
+    /// Sagas end after the load, wherever they stood; then their effects are compared with their ends, and these with what clients were told.
+    private func conclude(
+        _ cluster: Cluster, _ watch: PreparedWatch, _ merged: HistoryMerge, counts: [FaultKind: Int], died: [Int], left: Int, _ sofar: ChaosResult
+    ) async throws -> ChaosResult {
+        var result = sofar
+        let checker = SagaChecker(cluster: cluster, nodes: cluster.configuration.nodes.map(\.name))
+        var findings = deaths(died) + (try await checker.finish()) + (try await checker.check())
+        let states = try await checker.states()
+        for (saga, isCommitted) in merged.told {
+            let state = states[saga.description] ?? "not there"
+            if state != (isCommitted ? "completed" : "compensated") {
+                findings.append(
+                    Finding(kind: "told-wrong", isViolation: true, message: "the saga with the key \(saga) is \(state), and its client was told another end"))
+            }
+        }
+        result.unknown_committed = merged.unknown.count { states[$0.description] == "completed" }
+        result.unknown_after_recovery = merged.unknown.count { saga in states[saga.description].map { $0 != "completed" && $0 != "compensated" } ?? false }
+        try merged.write(to: path, run: try runLine(cluster))
+        result.findings = findings + (try await contradictions(cluster))
+        result.violations = result.findings.count
         result.in_doubt_after = max(left, try await watch.untilNothingIsPrepared(within: .seconds(5)))
         result.recovery_seconds = .init(watch.seconds)
         for (kind, count) in counts { result.faults[kind.rawValue] = count }
@@ -92,6 +123,7 @@ extension ChaosRun {
     /// What is on a node, as lines of the history; `keys` are those of lists that were used there.
     private func final(_ cluster: Cluster, _ node: NodeName, keys: [Int]) async throws -> [String] {
         switch options.workload {
+        case .saga: return []
         case .listAppend:
             let rows = try await Self.ask(cluster, node, "SELECT key, array_to_json(elements) FROM chaos_list ORDER BY key")
             var lists = Dictionary(uniqueKeysWithValues: keys.map { ($0, "[]") })

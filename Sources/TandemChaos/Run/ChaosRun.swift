@@ -3,6 +3,7 @@ import TandemCluster
 import TandemCore
 import TandemLocal
 import TandemPostgres
+import TandemSagas
 import TandemTestKit
 import TandemTransactions
 
@@ -49,7 +50,7 @@ package struct ChaosRun: Sendable {
             var configuration = try ClusterConfiguration("chaos", nodes: servers.nodes.map { NodeConfiguration($0.name, conninfo: $0.socketConninfo) })
             configuration.recoveryInterval = CoordinatorPlan.recoveryInterval
             configuration.recoveryGrace = CoordinatorPlan.recoveryGrace
-            _ = try await Initialiser(configuration).run()
+            _ = try await Initialiser(configuration, modules: [.sagas]).run()
             let cluster = try Cluster(configuration)
             defer { cluster.close() }
             for node in servers.nodes {

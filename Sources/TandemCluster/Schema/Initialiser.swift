@@ -114,6 +114,8 @@ public struct Initialiser: Sendable {
                 try await run("SET lock_timeout = '60s'", database)
                 // The node's own limit is one for statements of users, and shorter than the wait for somebody else who initialises.
                 try await run("SET statement_timeout = '80s'", database)
+                // And it waits, in its transaction, for what the other nodes do.
+                try await run("SET idle_in_transaction_session_timeout = '90s'", database)
                 try await run("SELECT pg_catalog.pg_advisory_lock(\(Self.lock))", database)
                 try await run("BEGIN", database)
             }

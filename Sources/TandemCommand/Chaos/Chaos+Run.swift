@@ -30,7 +30,7 @@ extension Chaos {
         @Option(help: "Transactions that each coordinator runs at a time.")
         var clients = 8
 
-        @Option(help: "What the clients do: bank or list-append.")
+        @Option(help: "What the clients do: bank, list-append or saga.")
         var workload = Workload.listAppend
 
         @Option(

@@ -167,7 +167,7 @@ extension TandemError.Code {
             "Read which rule the message names; an operator may force it where the rule says so."),
         Entry(
             .resultTooLarge, .failed,
-            "what a step or a response left is longer than what is kept: 256 KiB",
+            "what a step or a response left is longer than what is kept: 256 KiB of a saga, 1 MiB of a response",
             "Return a key, and keep the data in a table."),
         Entry(
             .idempotencyMismatch, .refusedBySafetyRule,

@@ -35,6 +35,10 @@ struct CodeSagaRun {
     /// As ``SagaRun/run()``.
     mutating func run() async throws -> SagaEnding? {
         let store = engine.store, id = saga.id
+        if saga.isSettled {
+            try await store.close(saga)
+            return SagaEnding(id: saga.id, epoch: saga.epoch, state: saga.state, output: nil, error: nil, course: nil)
+        }
         let entries = saga.isFresh ? [] : try await store.definitely { try await store.journal(of: id) }
         journal = CodeJournal(entries, isBack: saga.isBack)
         if journal.isBack { return try await turnBack(nil) }
@@ -45,6 +49,7 @@ struct CodeSagaRun {
     private func forward() async throws -> SagaEnding? {
         let context = try await context(.forward)
         guard let result = try await beforeDeadline({ try await call(context) }) else {
+            if context.state.withLock({ $0.isPastPivot }) { return try await forwardOnly() }
             return try await turnBack(TandemError(.deadlineExceeded, "the saga's deadline has passed", nextStep: "allow more time"))
         }
         switch result {
@@ -60,8 +65,8 @@ struct CodeSagaRun {
     }
 
     private func context(_ mode: SagaContext.Mode) async throws -> SagaContext {
-        // A step that nobody has recorded needs no comparison.
-        let recorded = saga.isFresh ? [] : try await self.recorded().union(journal.steps)
+        // Of a saga that nobody else has run nothing is recorded that this run does not know; before it turns back it is looked at all the same.
+        let recorded = saga.isFresh && mode == .forward ? [] : try await self.recorded().union(journal.steps)
         return SagaContext(engine, saga, holding, mode, journal, recorded: recorded)
     }
 
@@ -69,7 +74,7 @@ struct CodeSagaRun {
     private func recorded() async throws -> Set<String> {
         var steps: Set<String> = []
         for node in engine.cluster.configuration.nodes.map(\.name) {
-            let result = try await engine.store.definitely {
+            let result = try await engine.store.definitely(within: SagaStore.patience) {
                 try await engine.cluster[node].result(
                     of: "SELECT step FROM tandem.saga_step WHERE saga_id = \(saga.id.description)::uuid AND op = 'd' AND status = 'd'")
             }
@@ -84,22 +89,21 @@ struct CodeSagaRun {
         // What the function does with an error changes nothing.
         let (unwinding, missing, requested) = context.state.withLock { ($0.unwinding, $0.expected, $0.requested) }
         if thrown is SagaStore.Fenced || holding.isLost { throw SagaStore.Fenced() }
-        switch unwinding {
-        case .failed(let error): return .failed(error)
-        case .released(let time, let reason): return .released(time, reason)
-        case .mismatched(let error): return .mismatched(error)
-        case nil: break
-        }
-        if let thrown {
-            if Task.isCancelled { throw CancellationError() }
-            return .failed(thrown as? TandemError ?? TandemError(.sagaStepFailed, "the saga's function threw \(thrown)", cause: thrown))
-        }
-        guard missing.isEmpty else {
+        if case .released(let time, let reason) = unwinding { return .released(time, reason) }
+        if case .mismatched(let error) = unwinding { return .mismatched(error) }
+        if thrown != nil, unwinding == nil, Task.isCancelled { throw CancellationError() }
+        // However it ended: what is recorded and was not asked for would be neither gone on with nor undone.
+        let isOver = context.mode == .forward || !context.state.withLock { $0.isPastPivot }
+        guard missing.isEmpty || !isOver else {
             return .mismatched(
                 TandemError(
                     .sagaMismatch,
                     "steps \(missing.sorted().joined(separator: ", ")) are recorded and were not asked for; asked for were \(requested.sorted().joined(separator: ", "))",
-                    nextStep: "run it with the version that began it, or give the changed function a new version"))
+                    nextStep: "run it with the version that began it, or give the changed function a new version; then `tandem saga retry \(saga.id)`"))
+        }
+        if case .failed(let error) = unwinding { return .failed(error) }
+        if let thrown {
+            return .failed(thrown as? TandemError ?? TandemError(.sagaStepFailed, "the saga's function threw \(thrown)", cause: thrown))
         }
         return .returned(returned ?? "null")
     }
@@ -131,13 +135,18 @@ struct CodeSagaRun {
     private func goBack(_ cause: TandemError?) async throws -> SagaEnding? {
         let context = try await context(.barring)
         let result = try await call(context)
-        let (undos, isPastPivot) = context.state.withLock { ($0.undos, $0.isPastPivot) }
+        let (undos, isPastPivot, trouble) = context.state.withLock { ($0.undos, $0.isPastPivot, $0.trouble) }
         if isPastPivot, !journal.isBack {
             // Somebody was faster: there is no way back.
             return try await forwardOnly()
         }
+        // A step whose node does not answer may be done: the saga is tried again later.
+        if let trouble { throw trouble }
         switch result {
-        case .mismatched(let error): return try await finish(SagaMachine.Stuck.compensation.rawValue, output: nil, error: error)
+        case .mismatched(let error):
+            // Where it has not turned back yet, it may still go forward with the right version.
+            let stuck: SagaMachine.Stuck = journal.isBack ? .compensation : .forward
+            return try await finish(stuck.rawValue, output: nil, error: error)
         case .returned(let output) where cause?.code == .sagaCancelled && !journal.isBack:
             // All was done when somebody wanted it to turn back: too late.
             return try await finish(SagaMachine.End.completed.rawValue, output: output, error: nil)
@@ -153,6 +162,13 @@ struct CodeSagaRun {
 
     /// Past the pivot the deadline and wishes to cancel mean nothing.
     private func forwardOnly() async throws -> SagaEnding? {
+        let entries = try await engine.store.definitely { try await engine.store.journal(of: saga.id) }
+        var run = self
+        run.journal = CodeJournal(entries, isBack: false)
+        return try await run.goForward()
+    }
+
+    private func goForward() async throws -> SagaEnding? {
         let context = try await context(.forward)
         switch try await call(context) {
         case .returned(let output): return try await finish(SagaMachine.End.completed.rawValue, output: output, error: nil)

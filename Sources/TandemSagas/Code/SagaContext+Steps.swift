@@ -1,6 +1,7 @@
 import Foundation
 public import TandemCore
 import TandemFailpoints
+import TandemPostgres
 public import TandemTransactions
 
 /// The steps.
@@ -115,7 +116,10 @@ extension SagaContext {
         guard let first = nodes.first else { throw unwind(.failed(TandemError(.configurationInvalid, "the step \(name) names no node"))) }
         let record = stepRecord(name), output: String
         switch mode {
-        case .barring: output = try await bar(name, record, first)
+        case .barring:
+            // Behind the pivot nothing is barred: there is no way back.
+            if state.withLock({ $0.isPastPivot }) { throw unwind(.failed(TandemError(.sagaStepBarred, "the saga is past its pivot"))) }
+            output = try await bar(name, record, first)
         case .forward:
             if record.epoch > 1, case let known = try await recorded(record, first), let known {
                 output = known
@@ -131,7 +135,7 @@ extension SagaContext {
         if let undo {
             add(
                 Undo(step: name, nodes: nodes) {
-                    let value = output == "null" ? nil : try? SagaJSON.decode(Value.self, output)
+                    let value = output == "null" ? nil : try SagaJSON.decode(Value.self, output)
                     try await Self.undo(engine, record, nodes, timeout) { try await undo($0, value) }
                 })
         } else {
@@ -141,7 +145,7 @@ extension SagaContext {
     }
 
     private func recorded(_ record: StepRecord, _ node: NodeName) async throws -> String? {
-        switch try await engine.store.definitely({ try await record.read(.do, on: engine.cluster[node]) }) {
+        switch try await engine.store.definitely(within: SagaStore.patience, { try await record.read(.do, on: engine.cluster[node]) }) {
         case .absent: return nil
         case .done(let output): return output
         case .barred: throw unwind(.failed(TandemError(.sagaStepBarred, "the step \(record.step) is barred: the saga turns back")))
@@ -149,7 +153,15 @@ extension SagaContext {
     }
 
     private func bar(_ name: String, _ record: StepRecord, _ node: NodeName) async throws -> String {
-        switch try await engine.store.definitely({ try await record.bar(on: node, engine.cluster) }) {
+        let engine = engine
+        // A function that has several steps under way cancels the others when one throws: they have to be known all the same.
+        let task = Task { try await engine.store.definitely(within: SagaStore.patience) { try await record.bar(on: node, engine.cluster) } }
+        let status: StepRecord.Status
+        do { status = try await task.value } catch {
+            state.withLock { $0.trouble = $0.trouble ?? error }
+            throw error
+        }
+        switch status {
         case .done(let output): return output
         case .barred, .absent: throw unwind(.failed(TandemError(.sagaStepBarred, "the step \(name) is barred")))
         }
@@ -160,6 +172,14 @@ extension SagaContext {
     ) async throws -> String {
         await Failpoints.pass(.sagaBeforeStep)
         if let output = resolved[record.step] {
+            do { _ = try SagaJSON.decode(Value.self, output) } catch {
+                // Nothing is recorded: another output can still be given.
+                throw unwind(
+                    .mismatched(
+                        TandemError(
+                            .sagaMismatch, "the output that an operator has given to the step \(record.step) is none of its type: \(error)",
+                            nextStep: "`tandem saga resolve \(id) \(record.step) --output ...` with one that fits")))
+            }
             try await engine.cluster[nodes[0]].execute(record.resolve(output))
             return try await recorded(record, nodes[0]) ?? output
         }

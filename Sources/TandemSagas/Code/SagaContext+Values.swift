@@ -21,14 +21,13 @@ extension SagaContext {
         try begin(name)
         defer { end(isDone: true) }
         let key = "\(id)/\(name)/do", undoKey = "\(id)/\(name)/undo"
-        func addUndo(_ value: Value?) {
+        func addUndo(_ output: String?) {
             guard let undo else { return add(Undo(step: name, nodes: [], run: nil)) }
-            add(Undo(step: name, nodes: []) { try await undo(undoKey, value) })
+            add(Undo(step: name, nodes: []) { try await undo(undoKey, try output.flatMap { $0 == "null" ? nil : try SagaJSON.decode(Value.self, $0) }) })
         }
         if let output = outputs[name] ?? resolved[name] {
-            let value = try SagaJSON.decode(Value.self, output)
-            addUndo(value)
-            return value
+            addUndo(output)
+            return try SagaJSON.decode(Value.self, output)
         }
         if mode == .barring {
             // What may have been sent may have happened.
@@ -49,9 +48,8 @@ extension SagaContext {
                 .failed(refused as? TandemError ?? TandemError(.sagaStepFailed, "the step \(name) was refused: \(refused)", phase: "step", cause: refused)))
         }
         try await keep(output, name, .done)
-        let value = try SagaJSON.decode(Value.self, output)
-        addUndo(value)
-        return value
+        addUndo(output)
+        return try SagaJSON.decode(Value.self, output)
     }
 
     private func keep(_ output: String, _ name: String, _ what: JournalEntry.What) async throws {
@@ -119,7 +117,8 @@ extension SagaContext {
     public func sleep(_ name: String, for time: Duration) async throws {
         try begin(name)
         defer { end(isDone: true) }
-        if outputs[name] != nil || mode == .barring { return }
+        if outputs[name] ?? resolved[name] != nil { return }
+        if mode == .barring { throw unwind(.failed(TandemError(.sagaStepBarred, "the wait \(name) is not over"))) }
         if started[name] == nil {
             try await expectNothingElse(name)
             try await engine.store.append([JournalEntry(what: .started, step: name)], to: record)

@@ -40,6 +40,8 @@ public final class SagaContext: Sendable {
         var undos: [Undo] = []
         /// Steps that are recorded and that the function has not asked for yet.
         var expected: Set<String> = []
+        /// What kept a step from being barred: the saga does not turn back before that is known.
+        var trouble: (any Error)?
     }
 
     /// How long a new step waits for those that are recorded to be asked for: they may be asked for beside it.
@@ -89,7 +91,8 @@ public final class SagaContext: Sendable {
             return nil
         }
         if let problem { throw unwind(.failed(TandemError(.configurationInvalid, problem, nextStep: "give each step a name of its own; see docs/sagas.md"))) }
-        if let unwinding = state.withLock({ $0.unwinding }) { throw unwinding }
+        // In the run that bars, each step that is asked for has to be barred or found, whatever became of the others.
+        if mode == .forward, let unwinding = state.withLock({ $0.unwinding }) { throw unwinding }
         if holding.isLost { throw SagaStore.Fenced() }
     }
 
@@ -174,6 +177,8 @@ struct CodeJournal: Sendable {
     var isCancelled = false
 
     init(_ entries: [JournalEntry], isBack: Bool) {
+        var turned = false
+        defer { self.isBack = turned || isBack }
         self.isBack = isBack
         for entry in entries {
             let step = entry.step ?? ""
@@ -183,10 +188,11 @@ struct CodeJournal: Sendable {
             case .started: started[step] = entry.age
             case .done, .value: if outputs[step] == nil { outputs[step] = entry.output ?? "null" }
             case .undone: undone.insert(step)
-            case .turnedBack: self.isBack = true
+            case .turnedBack: turned = true
             case .retry: (attempts, undoAttempts) = ([:], [:])
-            case .skip: if self.isBack { undone.insert(step) } else { resolved[step] = "null" }
-            case .resolve: if self.isBack { undone.insert(step) } else { resolved[step] = entry.output ?? "null" }
+            // What operators said before it turned back was about the way forward.
+            case .skip: if turned { undone.insert(step) } else { resolved[step] = "null" }
+            case .resolve: if turned { undone.insert(step) } else { resolved[step] = entry.output ?? "null" }
             case .cancel: isCancelled = true
             }
         }

@@ -46,9 +46,10 @@ extension Sagas {
     public func perform<Input, Output>(
         _ saga: Saga<Input, Output>, input: Input, key: String? = nil, within limit: Duration
     ) async throws -> Output {
+        let deadline = ContinuousClock.now + limit
         let (started, here) = try await begin(saga, input, key)
-        if let here { _ = await engine.watchers.wait(for: started.id) { engine.queue.push(here) } }
-        let summary = try await end(of: started.id, within: limit)
+        if let here { await wait(for: here, within: limit) }
+        let summary = try await end(of: started.id, within: max(.zero, deadline - .now))
         func error(_ code: TandemError.Code, _ message: String) -> TandemError {
             TandemError(code, "\(message)\(summary.error.map { ": \($0)" } ?? "")", nextStep: "`tandem saga show \(started.id)`")
         }

@@ -41,6 +41,21 @@ extension SagaDefinition {
                         step: step.name, key: "retriable", problem: "behind the pivot a step must not fail for good",
                         nextStep: "write `retriable: true`, or put it before the pivot"))
             }
+            if step.isPivot, !step.action.isTransaction {
+                defects.append(
+                    Defect(
+                        step: step.name, key: "pivot", problem: "of a request nobody may know whether it has happened, so nothing can turn on it",
+                        nextStep: "let a step of SQL be the pivot, and send the request behind it"))
+            }
+            if let undo = step.undo, !undo.fits(step.action) {
+                defects.append(
+                    Defect(
+                        step: step.name, key: "undo", problem: "the step is undone as it is done: by SQL, by requests, or over several nodes",
+                        nextStep: "write it so"))
+            }
+            for request in step.requests where request.body.map({ (try? JSON(reading: $0)) == nil }) ?? false {
+                defects.append(Defect(step: step.name, key: "http", problem: "the body is no JSON", nextStep: "put a template into a string: \"{input.key}\""))
+            }
             if let nodes { defects += step.nodes.filter { !nodes.contains($0) }.map { unknown($0, step) } }
             defects += values(of: step, index, plan)
         }
@@ -135,7 +150,25 @@ extension SagaDefinition.Step {
     }
 }
 
+extension SagaDefinition.Step {
+    /// The requests that it sends.
+    var requests: [SagaDefinition.Request] {
+        var requests: [SagaDefinition.Request] = []
+        if case .http(let request) = action { requests.append(request) }
+        if case .http(let request) = undo { requests.append(request) }
+        return requests
+    }
+}
+
 extension SagaDefinition.Action {
+    /// Whether its record commits with its effect.
+    var isTransaction: Bool {
+        switch self {
+        case .sql, .twoPhase: true
+        case .http, .timer, .signal: false
+        }
+    }
+
     /// Whether there is anything to undo.
     var hasEffect: Bool {
         switch self {
@@ -157,6 +190,13 @@ extension SagaDefinition.Action {
 
 extension SagaDefinition.Undo {
     var isEmpty: Bool { self == .none }
+
+    func fits(_ action: SagaDefinition.Action) -> Bool {
+        switch (self, action) {
+        case (.none, _), (.sql, .sql), (.http, .http), (.twoPhase, .twoPhase): true
+        case (.sql, _), (.http, _), (.twoPhase, _): false
+        }
+    }
 
     var names: [[String]] {
         switch self {

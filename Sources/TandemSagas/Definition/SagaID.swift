@@ -25,6 +25,9 @@ public struct SagaID: Hashable, Sendable, Comparable, Codable, LosslessStringCon
     /// The ordinary text form of a UUID.
     public var description: String { value.description }
 
+    /// How long ago it was made, by the clocks of whoever made it and of this machine.
+    package var age: Duration { .milliseconds(Int64(TransactionID.fresh().milliseconds) - Int64(value.milliseconds)) }
+
     /// Whether the first one is older.
     public static func < (one: SagaID, other: SagaID) -> Bool { one.value < other.value }
 

@@ -1,3 +1,4 @@
+import Foundation
 import TandemCore
 
 /// A text in which `{name.key}` stands for a value. Braces around anything else, as in JSON, are braces.
@@ -20,6 +21,9 @@ struct SagaTemplate: Hashable, Sendable {
         self.pieces = pieces
     }
 
+    /// RFC 3986, section 2.3.
+    private static let unreserved = CharacterSet(charactersIn: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
     /// The names of its values.
     var names: [[String]] {
         pieces.compactMap {
@@ -31,16 +35,24 @@ struct SagaTemplate: Hashable, Sendable {
     }
 
     /// The text with its values.
-    func text(_ scope: SagaScope) throws -> String {
+    ///
+    /// - Parameters:
+    ///   - scope: the values.
+    ///   - isAddress: whether it is an address, in which values are parts that end nothing.
+    /// - Returns: the text.
+    /// - Throws: where there is no such value.
+    func text(_ scope: SagaScope, isAddress: Bool = false) throws -> String {
         try pieces.map { piece in
             switch piece {
             case .text(let text): return text
             case .name(let name):
+                let text: String
                 switch try scope.value(of: name) {
-                case .string(let text): return text
-                case .null: return ""
-                case let value: return value.text
+                case .string(let value): text = value
+                case .null: text = ""
+                case let value: text = value.text
                 }
+                return isAddress ? text.addingPercentEncoding(withAllowedCharacters: Self.unreserved) ?? "" : text
             }
         }.joined()
     }

@@ -28,7 +28,7 @@ struct HTTPStep: Sendable {
         headers.append(("Idempotency-Key", key))
         let body = try body.map { Array(try Self.filled($0, scope).text.utf8) } ?? []
         if !body.isEmpty && !headers.contains(where: { $0.name.lowercased() == "content-type" }) { headers.append(("Content-Type", "application/json")) }
-        let url = try url.text(scope)
+        let url = try url.text(scope, isAddress: true)
         let response: HTTPStepResponse
         do {
             response = try await client.send(

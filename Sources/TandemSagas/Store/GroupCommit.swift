@@ -60,12 +60,8 @@ final class GroupCommit<Item: Sendable, Answer: Sendable>: Sendable {
         }
         let items = [own] + others.map(\.item), write = write
         let result: Result<[Answer], any Error>
-        if Task.isCancelled {
-            // The others' tasks are not cancelled.
-            result = await Task { try await write(items) }.result
-        } else {
-            do { result = .success(try await write(items)) } catch { result = .failure(error) }
-        }
+        // Whoever leads may be cancelled; the others are not.
+        result = await Task { try await write(items) }.result
         let next = state.withLock { state -> Waiter? in
             state.isLed = !state.waiters.isEmpty
             return state.waiters.isEmpty ? nil : state.waiters.removeFirst()

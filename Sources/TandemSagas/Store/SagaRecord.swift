@@ -10,8 +10,12 @@ struct SagaRecord: Sendable {
     let input: String
     /// Which worker's writes count.
     let epoch: Int64
+    /// As its row has it.
+    let state: String
     /// Whether it has turned back.
-    let isBack: Bool
+    var isBack: Bool { state == "compensating" }
+    /// Whether it is certain how it ends, and only something that belongs to the end is left to be done.
+    var isSettled: Bool { state == SagaMachine.End.completed.rawValue || state == SagaMachine.End.compensated.rawValue }
     /// When it has to be ended, from when the row was read; `nil` for no limit.
     let timeLeft: Duration?
     /// Whether nobody has run it before.

@@ -21,7 +21,7 @@ extension SagaStore {
                 UPDATE tandem.saga s SET owner = \(owner), epoch = s.epoch + 1, waits_for = NULL, is_woken = false,
                     due_at = pg_catalog.clock_timestamp() + \(lease.milliseconds)::int8 * interval '1 ms'
                 FROM due WHERE s.id = due.id
-                RETURNING s.id, s.name, pg_catalog.encode(s.definition, 'hex'), s.is_code, s.input, s.epoch, s.state = 'compensating',
+                RETURNING s.id, s.name, pg_catalog.encode(s.definition, 'hex'), s.is_code, s.input, s.epoch, s.state,
                     (extract(epoch FROM s.deadline_at - pg_catalog.clock_timestamp()) * 1000)::int8
                 """, timeout: Self.patience)
         return (0..<result.rowCount).compactMap { row in
@@ -30,7 +30,7 @@ extension SagaStore {
             else { return nil }
             return SagaRecord(
                 id: id, name: name, definition: definition, isCode: result.text(row, 3) == "t", input: result.text(row, 4) ?? "null", epoch: epoch,
-                isBack: result.text(row, 6) == "t", timeLeft: result.text(row, 7).flatMap { Int64($0) }.map { .milliseconds($0) })
+                state: result.text(row, 6) ?? "", timeLeft: result.text(row, 7).flatMap { Int64($0) }.map { .milliseconds($0) })
         }
     }
 
@@ -44,7 +44,7 @@ extension SagaStore {
             of: """
                 UPDATE tandem.saga s SET due_at = pg_catalog.clock_timestamp() + \(lease.milliseconds)::int8 * interval '1 ms'
                 FROM unnest(\(held.map(\.id.description))::uuid[], \(held.map(\.epoch))::int8[]) AS i (id, epoch)
-                WHERE s.id = i.id AND s.epoch = i.epoch AND s.due_at IS NOT NULL RETURNING s.id
+                WHERE s.id = i.id AND s.epoch = i.epoch AND s.due_at IS NOT NULL AND s.owner IS NOT NULL RETURNING s.id
                 """, timeout: Self.patience)
         return Set((0..<result.rowCount).compactMap { result.text($0, 0).flatMap { SagaID($0) } })
     }
@@ -64,7 +64,7 @@ extension SagaStore {
                     UPDATE tandem.saga SET owner = NULL, waits_for = \(reason), is_woken = false,
                         due_at = CASE WHEN is_woken THEN pg_catalog.clock_timestamp()
                             ELSE least(pg_catalog.clock_timestamp() + \(time?.milliseconds)::int8 * interval '1 ms', CASE WHEN \(heedsDeadline)::bool THEN deadline_at END) END
-                    WHERE id = \(saga.id.description)::uuid AND epoch = \(saga.epoch)::int8 RETURNING id
+                    WHERE id = \(saga.id.description)::uuid AND epoch = \(saga.epoch)::int8 AND ended_at IS NULL AND state NOT LIKE 'stuck%' RETURNING id
                     """, timeout: Self.patience)
         }
         if written.rowCount == 0 { throw Fenced() }

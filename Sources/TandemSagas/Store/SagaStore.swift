@@ -90,7 +90,16 @@ final class SagaStore: Sendable {
     /// - Throws: `nodeUnreachable` and kin, or `inDoubt`: it may be sent again under the same id.
     func start(_ start: SagaStart) async throws -> (id: SagaID, isNew: Bool) { try await starts.submit(start) }
 
-    private static func insert(_ starts: [SagaStart], _ node: Node, _ lease: Duration) async throws -> [(id: SagaID, isNew: Bool)] {
+    private static func insert(_ all: [SagaStart], _ node: Node, _ lease: Duration) async throws -> [(id: SagaID, isNew: Bool)] {
+        // In one order of keys: two who write the same ones do not wait for each other in a circle.
+        let order = all.indices.sorted { (all[$0].name, all[$0].key ?? "") < (all[$1].name, all[$1].key ?? "") }
+        let answers = try await insert(ordered: order.map { all[$0] }, node, lease)
+        var result = all.map { (id: $0.id, isNew: true) }
+        for (place, index) in order.enumerated() { result[index] = answers[place] }
+        return result
+    }
+
+    private static func insert(ordered starts: [SagaStart], _ node: Node, _ lease: Duration) async throws -> [(id: SagaID, isNew: Bool)] {
         let ids = starts.map(\.id.description), names = starts.map(\.name), keys = starts.map(\.key)
         let inserted = try await node.result(
             of: """
@@ -133,10 +142,37 @@ final class SagaStore: Sendable {
         guard try await definitely({ try await self.ends.submit(ending) }) else { throw Fenced() }
     }
 
+    /// Makes it certain that a saga ends so, while something is left to be done for it: it stays this worker's, and then anybody's, until ``close(_:)``.
+    func settle(_ ending: SagaEnding) async throws {
+        let written = try await definitely {
+            try await self.node.result(
+                of: """
+                    UPDATE tandem.saga SET state = \(ending.state), output = \(ending.output)::json, course = \(ending.course)::json,
+                        error = CASE WHEN \(ending.state) <> 'completed' THEN coalesce(\(ending.error)::json, error) END,
+                        due_at = pg_catalog.clock_timestamp() + \(self.lease.milliseconds)::int8 * interval '1 ms'
+                    WHERE id = \(ending.id.description)::uuid AND epoch = \(ending.epoch)::int8 RETURNING id
+                    """, timeout: Self.patience)
+        }
+        if written.rowCount == 0 { throw Fenced() }
+    }
+
+    /// Ends a saga of which it is certain how.
+    func close(_ saga: SagaRecord) async throws {
+        let written = try await definitely {
+            try await self.node.result(
+                of: """
+                    UPDATE tandem.saga SET owner = NULL, due_at = NULL, waits_for = NULL, ended_at = pg_catalog.clock_timestamp()
+                    WHERE id = \(saga.id.description)::uuid AND epoch = \(saga.epoch)::int8 RETURNING id
+                    """, timeout: Self.patience)
+        }
+        if written.rowCount == 0 { throw Fenced() }
+    }
+
     private static func end(_ endings: [SagaEnding], _ node: Node) async throws -> [Bool] {
         let result = try await node.result(
             of: """
-                UPDATE tandem.saga s SET state = i.state, output = i.output::json, error = i.error::json, course = i.course::json, owner = NULL, due_at = NULL,
+                UPDATE tandem.saga s SET state = i.state, output = i.output::json,
+                    error = CASE WHEN i.state <> 'completed' THEN coalesce(i.error::json, s.error) END, course = i.course::json, owner = NULL, due_at = NULL,
                     waits_for = NULL, ended_at = CASE WHEN i.is_end = 't' THEN pg_catalog.clock_timestamp() END
                 FROM unnest(\(endings.map(\.id.description))::text[], \(endings.map { String($0.epoch) })::text[], \(endings.map(\.state))::text[],
                     \(endings.map(\.output))::text[], \(endings.map(\.error))::text[], \(endings.map(\.course))::text[],
@@ -148,10 +184,18 @@ final class SagaStore: Sendable {
     }
 
     /// Sends a write until its answer is known: nobody else goes on with the saga while the home node is down.
-    func definitely<Value>(_ write: () async throws -> Value) async throws -> Value {
+    ///
+    /// - Parameters:
+    ///   - limit: how long, where it is for a step's node: whoever else has work there or not must not wait for it. `nil` for the home node.
+    ///   - write: the statement.
+    /// - Returns: its answer.
+    /// - Throws: what the statement throws for good, or when the time is over; `CancellationError`.
+    func definitely<Value>(within limit: Duration? = nil, _ write: () async throws -> Value) async throws -> Value {
+        let deadline = limit.map { ContinuousClock.now + $0 }
         var attempt = 0
         while true {
             do { return try await write() } catch let error as TandemError where error.isRetrySafe || error.code == .inDoubt || error.isOfConnection {
+                if let deadline, ContinuousClock.now >= deadline { throw error }
                 try await Task.sleep(for: Self.backoff.delay(attempt: attempt, random: .random(in: 0..<1)) + .milliseconds(5))
                 attempt += 1
             }

@@ -44,12 +44,18 @@ extension SagaRun {
     private mutating func finish(_ state: String) async throws {
         isOver = true
         let isEnd = state == SagaMachine.End.completed.rawValue || state == SagaMachine.End.compensated.rawValue
-        if isEnd { try await releaseLocks() }
         let output = state == SagaMachine.End.completed.rawValue ? compiled.steps.last.flatMap { scope.outputs[$0.name]?.text } : nil
         let text = String(decoding: try JSONEncoder().encode(course), as: UTF8.self)
         let ending = SagaEnding(id: saga.id, epoch: saga.epoch, state: state, output: output, error: cause?.json, course: text)
         await Failpoints.pass(.sagaBeforeEnd)
-        try await engine.store.end(ending)
+        if isEnd && !compiled.lockNodes.isEmpty {
+            // Nobody else may still be undoing what the locks protect: first it is certain that the saga is ours to end.
+            try await engine.store.settle(ending)
+            try await releaseLocks()
+            try await engine.store.close(saga)
+        } else {
+            try await engine.store.end(ending)
+        }
         self.ending = ending
         await Failpoints.pass(.sagaAfterEnd)
         engine.logger.debug("a saga has ended", metadata: ["tandem.saga": "\(saga.id)", "tandem.state": "\(state)"])
@@ -60,10 +66,10 @@ extension SagaRun {
         }
     }
 
-    /// The outcome is certain; who needs the resources need not wait for it to be written.
-    private func releaseLocks() async throws {
+    /// The outcome is certain.
+    func releaseLocks() async throws {
         for node in compiled.lockNodes {
-            _ = try await engine.store.definitely {
+            _ = try await engine.store.definitely(within: SagaStore.patience) {
                 try await engine.cluster[node].result(of: "DELETE FROM tandem.saga_lock WHERE saga_id = \(saga.id.description)::uuid")
             }
         }
@@ -162,9 +168,11 @@ extension SagaRun {
     private mutating func start(_ attempt: Attempt, _ group: inout Group) async throws {
         // Nothing that it would do now could do harm; it would only be in vain.
         if holding.isLost { throw SagaStore.Fenced() }
+        // Another step has failed while this one was about to begin.
+        if attempt.work == .run && halted.contains(attempt.step) { return try await perform(machine.on(.failed(attempt.step)), &group) }
         let step = attempt.step, this = compiled.steps[step], record = record(step), engine = engine, saga = saga
         do {
-            try await loadOutputs(for: step, withOwn: attempt.work == .undo)
+            if attempt.work != .bar { try await loadOutputs(for: step, withOwn: attempt.work == .undo) }
         } catch let error as TandemError {
             return try await again(attempt, error, .persistent, &group)
         }
@@ -222,11 +230,12 @@ extension SagaRun {
     private mutating func loadOutputs(for step: Int, withOwn: Bool) async throws {
         for source in compiled.steps[step].sources + (withOwn ? [step] : [])
         where scope.outputs[compiled.steps[source].name] == nil && (source != step || withOwn) {
-            guard case .sql(let action) = compiled.steps[source].action, let output = try await action.output(record(source)) else {
-                scope.outputs[compiled.steps[source].name] = .null
-                continue
+            var output: String?
+            // One that an operator has skipped may be barred.
+            if case .sql(let action) = compiled.steps[source].action {
+                do { output = try await action.output(record(source)) } catch is Barred {}
             }
-            keep(output, of: source)
+            keep(output ?? "null", of: source)
         }
     }
 
@@ -252,6 +261,8 @@ extension SagaRun {
             case .timer, .signal: outcome = .done("null")
             }
             await Failpoints.pass(.sagaAfterStep)
+            // Behind the pivot nothing fails for good.
+            if case .failed(let error) = outcome, step.definition.isRetriable { return .retry(error) }
             return outcome
         } catch is Barred {
             return .barred

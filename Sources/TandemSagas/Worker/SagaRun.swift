@@ -61,7 +61,7 @@ struct SagaRun {
     var halted: Set<Int> = []
     var pauses: [Pause] = []
     var inFlight = 0
-    var isBack: Bool
+    var isBack = false
     var isCancelled = false
     /// Why it turns back, or is stuck.
     var cause: TandemError?
@@ -74,7 +74,6 @@ struct SagaRun {
         self.saga = saga
         self.compiled = compiled
         self.holding = holding
-        isBack = saga.isBack
         machine = SagaMachine(compiled.plan)
         do {
             scope = SagaScope(saga: saga.id, input: try JSON(reading: saga.input))
@@ -88,6 +87,11 @@ struct SagaRun {
     /// - Returns: how it ended, or where it is stuck; `nil` where it was given back to be run again later.
     /// - Throws: ``SagaStore/Fenced`` where it belongs to somebody else; `CancellationError`.
     mutating func run() async throws -> SagaEnding? {
+        if saga.isSettled {
+            try await releaseLocks()
+            try await engine.store.close(saga)
+            return SagaEnding(id: saga.id, epoch: saga.epoch, state: saga.state, output: nil, error: nil, course: nil)
+        }
         try await resume()
         try await withThrowingTaskGroup(of: Event.self) { group in
             if !isBack, let left = saga.timeLeft {
@@ -116,8 +120,10 @@ struct SagaRun {
     private mutating func resume() async throws {
         var done: Set<Int> = [], undone: Set<Int> = []
         if !saga.isFresh {
+            // What operators said before it turned back was about the way forward.
             for entry in try await engine.store.definitely({ try await engine.store.journal(of: saga.id) }) { note(entry, &done, &undone) }
         }
+        isBack = isBack || saga.isBack
         machine = SagaMachine(
             compiled.plan, done: done, undone: undone, isBack: isBack, continuesPastFailedUndo: compiled.definition.undoFailure == .continue)
     }

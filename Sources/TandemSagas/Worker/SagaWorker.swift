@@ -13,8 +13,10 @@ struct SagaWorker {
     /// Runs until the task is cancelled; sagas that are under way then are given back.
     func run() async throws {
         try await waitForHome()
-        engine.queue.open()
-        defer { engine.queue.close() }
+        guard let generation = engine.queue.open() else {
+            throw TandemError(.configurationInvalid, "this process runs these sagas already", nextStep: "one run() for each Sagas")
+        }
+        defer { close(generation) }
         await withTaskCancellationHandler {
             await withTaskGroup(of: Void.self) { group in
                 for number in 0..<options.concurrency {
@@ -25,8 +27,13 @@ struct SagaWorker {
                 group.addTask { await forget() }
             }
         } onCancel: {
-            engine.queue.close()
+            close(generation)
         }
+    }
+
+    /// Who waits for a saga that nobody here runs any more is told so.
+    private func close(_ generation: Int) {
+        for saga in engine.queue.close(generation) { engine.watchers.tell(saga.id, nil) }
     }
 
     /// A home node that is down now may be back later; one without the tables needs somebody.

@@ -33,11 +33,12 @@ test-18: bootstrap-tests ## runs the tests of driver, protocol and recovery on P
 	TANDEM_TEST_PG_BIN="$$(scripts/bootstrap --postgres-18)" $(SWIFT) test --disable-xctest --skip-build \
 		--filter 'TandemPostgresTests|TandemClusterTests|TandemTransactionsTests|TandemCrashTests'
 
-# Another seed each time, which it prints; 100 s of load, and what comes before and after.
+# Another seed each time, which it prints; 84 s of load, and what comes before and after.
 chaos: bootstrap ## breaks nodes, coordinators and connections at random, and checks what came of it
 	$(SWIFT) build --product tandem
-	.build/debug/tandem chaos run --seconds 50 --workload bank
-	.build/debug/tandem chaos run --seconds 50 --workload list-append
+	.build/debug/tandem chaos run --seconds 28 --workload bank
+	.build/debug/tandem chaos run --seconds 28 --workload list-append
+	.build/debug/tandem chaos run --seconds 28 --workload saga
 
 docs: bootstrap ## builds the library's documentation and guides into .build/docs; a warning is an error
 	SWIFT="$(SWIFT)" scripts/docs

@@ -127,10 +127,14 @@ private struct Client {
             func unknown(_ message: String, _ cause: (any Error)?) -> TandemError {
                 TandemError(.inDoubt, message, effect: .inDoubt(id), phase: "saga", cause: cause)
             }
-            let summary: SagaSummary
-            do { summary = try await sagas.perform(definition, input: input, key: id.description, within: timeout) } catch {
+            let summary: SagaSummary, saga: SagaID
+            do { saga = try await sagas.start(definition, input: input, key: id.description).id } catch let error as TandemError where error.effect == .none {
+                // Nothing was sent: the home node is away.
+                throw error
+            } catch {
                 throw unknown("the saga was started or not", error)
             }
+            do { summary = try await sagas.end(of: saga, within: timeout) } catch { throw unknown("nobody says how the saga stands", error) }
             switch summary.state {
             case .completed: return input
             case .compensated: throw TandemError(.sagaCompensated, "it turned back", effect: .rolledBack)

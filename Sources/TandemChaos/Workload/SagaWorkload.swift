@@ -22,6 +22,7 @@ struct SagaWorkload: Sendable {
         var options = SagaOptions()
         options.lease = .seconds(2)
         options.poll = .milliseconds(50)
+        options.patience = .seconds(2)
         options.concurrency = concurrency
         return options
     }
@@ -59,7 +60,11 @@ struct SagaWorkload: Sendable {
                 undo: .sql([.init("INSERT INTO chaos_effect (saga_id, step, op, amount) VALUES (:saga_id, 'judge', 'undo', 0)")])),
         ]
         if isParallel { (steps[1].needs, steps[2].needs) = ([], ["debit", "credit"]) }
-        for index in steps.indices { steps[index].retry = .init(attempts: 100, base: .milliseconds(20), cap: .seconds(1)) }
+        for index in steps.indices {
+            steps[index].retry = .init(attempts: 100, base: .milliseconds(20), cap: .seconds(1))
+            // A commit whose answer is lost is waited for so long, also by a coordinator that is told to end.
+            steps[index].timeout = .seconds(4)
+        }
         return SagaDefinition("chaos \(from) \(to) \(last)\(isParallel ? " parallel" : "")", version: 1, steps: steps)
     }
 }

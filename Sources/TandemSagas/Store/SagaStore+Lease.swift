@@ -23,7 +23,7 @@ extension SagaStore {
                 FROM due WHERE s.id = due.id
                 RETURNING s.id, s.name, pg_catalog.encode(s.definition, 'hex'), s.is_code, s.input, s.epoch, s.state,
                     (extract(epoch FROM s.deadline_at - pg_catalog.clock_timestamp()) * 1000)::int8
-                """, timeout: Self.patience)
+                """, timeout: patience)
         return (0..<result.rowCount).compactMap { row in
             guard let id = result.text(row, 0).flatMap({ SagaID($0) }), let name = result.text(row, 1), let definition = result.text(row, 2),
                 let epoch = result.text(row, 5).flatMap({ Int64($0) })
@@ -45,7 +45,7 @@ extension SagaStore {
                 UPDATE tandem.saga s SET due_at = pg_catalog.clock_timestamp() + \(lease.milliseconds)::int8 * interval '1 ms'
                 FROM unnest(\(held.map(\.id.description))::uuid[], \(held.map(\.epoch))::int8[]) AS i (id, epoch)
                 WHERE s.id = i.id AND s.epoch = i.epoch AND s.due_at IS NOT NULL AND s.owner IS NOT NULL RETURNING s.id
-                """, timeout: Self.patience)
+                """, timeout: patience)
         return Set((0..<result.rowCount).compactMap { result.text($0, 0).flatMap { SagaID($0) } })
     }
 
@@ -65,7 +65,7 @@ extension SagaStore {
                         due_at = CASE WHEN is_woken THEN pg_catalog.clock_timestamp()
                             ELSE least(pg_catalog.clock_timestamp() + \(time?.milliseconds)::int8 * interval '1 ms', CASE WHEN \(heedsDeadline)::bool THEN deadline_at END) END
                     WHERE id = \(saga.id.description)::uuid AND epoch = \(saga.epoch)::int8 AND ended_at IS NULL AND state NOT LIKE 'stuck%' RETURNING id
-                    """, timeout: Self.patience)
+                    """, timeout: patience)
         }
         if written.rowCount == 0 { throw Fenced() }
     }
@@ -83,7 +83,7 @@ extension SagaStore {
                     FROM own, unnest(\(entries.map(\.step))::text[], \(entries.map(\.what.rawValue))::text[], \(entries.map { $0.attempt.map { String($0) } })::text[],
                         \(entries.map(\.output))::text[], \(entries.map(\.error))::text[]) AS i (step, what, attempt, output, error)
                     RETURNING saga_id
-                    """, timeout: Self.patience)
+                    """, timeout: patience)
         }
         if written.rowCount == 0 { throw Fenced() }
     }
@@ -99,7 +99,7 @@ extension SagaStore {
                         RETURNING id)
                     INSERT INTO tandem.saga_journal (saga_id, what, output, error, epoch)
                     SELECT id, 'turned_back', \(list)::json, \(error)::json, \(saga.epoch)::int8 FROM own RETURNING saga_id
-                    """, timeout: Self.patience)
+                    """, timeout: patience)
         }
         if written.rowCount == 0 { throw Fenced() }
     }
@@ -110,7 +110,7 @@ extension SagaStore {
             of: """
                 SELECT what, step, attempt, output, error, who, (extract(epoch FROM pg_catalog.clock_timestamp() - at) * 1000)::int8
                 FROM tandem.saga_journal WHERE saga_id = \(id.description)::uuid ORDER BY id
-                """, timeout: Self.patience)
+                """, timeout: patience)
         return (0..<result.rowCount).compactMap { row in
             guard let what = result.text(row, 0).flatMap({ JournalEntry.What(rawValue: $0) }) else { return nil }
             return JournalEntry(
@@ -125,7 +125,7 @@ extension SagaStore {
     /// - Returns: its data, as JSON; `nil` where it was not sent.
     func signal(_ name: String, of id: SagaID) async throws -> String? {
         let result = try await node.result(
-            of: "SELECT coalesce(data, 'null') FROM tandem.saga_signal WHERE saga_id = \(id.description)::uuid AND name = \(name)", timeout: Self.patience)
+            of: "SELECT coalesce(data, 'null') FROM tandem.saga_signal WHERE saga_id = \(id.description)::uuid AND name = \(name)", timeout: patience)
         return result.only
     }
 }

@@ -16,7 +16,7 @@ extension SagaStore {
             of: """
                 SELECT \(sql: Self.columns) FROM tandem.saga s LEFT JOIN tandem.saga_definition d ON d.hash = s.definition
                 WHERE s.id = \(id.description)::uuid
-                """, timeout: Self.patience)
+                """, timeout: patience)
         guard let summary = Self.summaries(result).first else {
             throw TandemError(.notFound, "there is no saga \(id)", node: node.name, nextStep: "`tandem saga ls` lists them")
         }
@@ -30,12 +30,12 @@ extension SagaStore {
             of: """
                 SELECT d.body FROM tandem.saga s JOIN tandem.saga_definition d ON d.hash = s.definition
                 WHERE s.id = \(id.description)::uuid AND NOT d.is_code
-                """, timeout: Self.patience)
+                """, timeout: patience)
         return (summary, body.only)
     }
 
     func inputAndCourse(of id: SagaID) async throws -> (input: String, courses: [SagaRun.Course]) {
-        let result = try await node.result(of: "SELECT input, course FROM tandem.saga WHERE id = \(id.description)::uuid", timeout: Self.patience)
+        let result = try await node.result(of: "SELECT input, course FROM tandem.saga WHERE id = \(id.description)::uuid", timeout: patience)
         guard result.rowCount > 0 else { return ("null", []) }
         let courses = result.text(0, 1).flatMap { try? JSONDecoder().decode([SagaRun.Course].self, from: Data($0.utf8)) }
         return (result.text(0, 0) ?? "null", courses ?? [])
@@ -47,7 +47,7 @@ extension SagaStore {
             of: """
                 SELECT pg_catalog.to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), what, step, attempt, error, who
                 FROM tandem.saga_journal WHERE saga_id = \(id.description)::uuid ORDER BY id
-                """, timeout: Self.patience)
+                """, timeout: patience)
         return (0..<result.rowCount).map { row in
             SagaDescription.Entry(
                 at: result.text(row, 0) ?? "", what: result.text(row, 1) ?? "", step: result.text(row, 2), attempt: result.text(row, 3).flatMap { Int($0) },
@@ -64,7 +64,7 @@ extension SagaStore {
                       AND (\(name)::text IS NULL OR s.name = \(name))
                       AND (\(age?.milliseconds)::int8 IS NULL OR s.started_at >= pg_catalog.clock_timestamp() - \(age?.milliseconds)::int8 * interval '1 ms')
                     ORDER BY s.id DESC LIMIT \(limit)::int
-                    """, timeout: Self.patience))
+                    """, timeout: patience))
     }
 
     static func summaries(_ result: ResultSet) -> [SagaSummary] {

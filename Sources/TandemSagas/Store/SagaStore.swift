@@ -10,13 +10,15 @@ final class SagaStore: Sendable {
     /// Another worker has the saga, or an operator has changed it.
     struct Fenced: Error {}
 
-    /// How long one statement may take.
+    /// How long a step's node is asked for what must be known.
     static let patience = Duration.seconds(10)
     private static let backoff = Backoff(base: .milliseconds(50), cap: .seconds(1))
 
     let node: Node
     let owner: String
     let lease: Duration
+    /// How long one statement may take.
+    let patience: Duration
     private let starts: GroupCommit<SagaStart, (id: SagaID, isNew: Bool)>
     private let ends: GroupCommit<SagaEnding, Bool>
     private let known = Locked<[String: String]>([:])
@@ -26,12 +28,14 @@ final class SagaStore: Sendable {
     ///   - node: the home node.
     ///   - owner: what this process calls itself.
     ///   - lease: how long a saga belongs to a worker that does not extend it.
-    init(_ node: Node, owner: String, lease: Duration) {
+    ///   - patience: how long one statement may take.
+    init(_ node: Node, owner: String, lease: Duration, patience: Duration) {
         self.node = node
         self.owner = owner
         self.lease = lease
-        starts = GroupCommit { try await Self.insert($0, node, lease) }
-        ends = GroupCommit { try await Self.end($0, node) }
+        self.patience = patience
+        starts = GroupCommit { try await Self.insert($0, node, lease, patience) }
+        ends = GroupCommit { try await Self.end($0, node, patience) }
     }
 
     /// Whether the home node has the tables; asked once.
@@ -40,7 +44,7 @@ final class SagaStore: Sendable {
         let module = SchemaModule.sagas
         let answer: ResultSet
         do {
-            answer = try await node.result(of: "SELECT max(version), max(needs) FROM tandem.module WHERE name = \(module.name)", timeout: Self.patience)
+            answer = try await node.result(of: "SELECT max(version), max(needs) FROM tandem.module WHERE name = \(module.name)", timeout: patience)
         } catch let error as TandemError where error.sqlState == .undefinedTable {
             throw TandemError(.notInitialised, "the database has no tables of the module \(module.name)", node: node.name, nextStep: "run `tandem init`")
         }
@@ -70,7 +74,7 @@ final class SagaStore: Sendable {
                     SELECT pg_catalog.sha256(pg_catalog.convert_to(\(body), 'UTF8')), \(name), \(version)::int, \(isCode)::bool, \(body)
                     ON CONFLICT DO NOTHING)
                 SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(\(body), 'UTF8')), 'hex')
-                """, timeout: Self.patience)
+                """, timeout: patience)
         guard let hash = result.text(0, 0) else { throw TandemError(.protocolViolation, "the server sent no hash", node: node.name) }
         known.withLock { $0[body] = hash }
         return hash
@@ -78,7 +82,7 @@ final class SagaStore: Sendable {
 
     /// The text of a definition.
     func definition(_ hash: String) async throws -> String? {
-        try await node.result(of: "SELECT body FROM tandem.saga_definition WHERE hash = pg_catalog.decode(\(hash), 'hex')", timeout: Self.patience).only
+        try await node.result(of: "SELECT body FROM tandem.saga_definition WHERE hash = pg_catalog.decode(\(hash), 'hex')", timeout: patience).only
     }
 
     // MARK: Begin and end
@@ -90,16 +94,16 @@ final class SagaStore: Sendable {
     /// - Throws: `nodeUnreachable` and kin, or `inDoubt`: it may be sent again under the same id.
     func start(_ start: SagaStart) async throws -> (id: SagaID, isNew: Bool) { try await starts.submit(start) }
 
-    private static func insert(_ all: [SagaStart], _ node: Node, _ lease: Duration) async throws -> [(id: SagaID, isNew: Bool)] {
+    private static func insert(_ all: [SagaStart], _ node: Node, _ lease: Duration, _ patience: Duration) async throws -> [(id: SagaID, isNew: Bool)] {
         // In one order of keys: two who write the same ones do not wait for each other in a circle.
         let order = all.indices.sorted { (all[$0].name, all[$0].key ?? "") < (all[$1].name, all[$1].key ?? "") }
-        let answers = try await insert(ordered: order.map { all[$0] }, node, lease)
+        let answers = try await insert(ordered: order.map { all[$0] }, node, lease, patience)
         var result = all.map { (id: $0.id, isNew: true) }
         for (place, index) in order.enumerated() { result[index] = answers[place] }
         return result
     }
 
-    private static func insert(ordered starts: [SagaStart], _ node: Node, _ lease: Duration) async throws -> [(id: SagaID, isNew: Bool)] {
+    private static func insert(ordered starts: [SagaStart], _ node: Node, _ lease: Duration, _ patience: Duration) async throws -> [(id: SagaID, isNew: Bool)] {
         let ids = starts.map(\.id.description), names = starts.map(\.name), keys = starts.map(\.key)
         let inserted = try await node.result(
             of: """
@@ -151,7 +155,7 @@ final class SagaStore: Sendable {
                         error = CASE WHEN \(ending.state) <> 'completed' THEN coalesce(\(ending.error)::json, error) END,
                         due_at = pg_catalog.clock_timestamp() + \(self.lease.milliseconds)::int8 * interval '1 ms'
                     WHERE id = \(ending.id.description)::uuid AND epoch = \(ending.epoch)::int8 RETURNING id
-                    """, timeout: Self.patience)
+                    """, timeout: patience)
         }
         if written.rowCount == 0 { throw Fenced() }
     }
@@ -163,12 +167,12 @@ final class SagaStore: Sendable {
                 of: """
                     UPDATE tandem.saga SET owner = NULL, due_at = NULL, waits_for = NULL, ended_at = pg_catalog.clock_timestamp()
                     WHERE id = \(saga.id.description)::uuid AND epoch = \(saga.epoch)::int8 RETURNING id
-                    """, timeout: Self.patience)
+                    """, timeout: patience)
         }
         if written.rowCount == 0 { throw Fenced() }
     }
 
-    private static func end(_ endings: [SagaEnding], _ node: Node) async throws -> [Bool] {
+    private static func end(_ endings: [SagaEnding], _ node: Node, _ patience: Duration) async throws -> [Bool] {
         let result = try await node.result(
             of: """
                 UPDATE tandem.saga s SET state = i.state, output = i.output::json,

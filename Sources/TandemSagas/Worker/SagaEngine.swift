@@ -24,7 +24,7 @@ final class SagaEngine: Sendable {
         self.options = options
         let home = options.home ?? cluster.configuration.nodes[0].name
         _ = try cluster.node(home)
-        store = SagaStore(cluster[home], owner: cluster.coordinator, lease: options.lease)
+        store = SagaStore(cluster[home], owner: cluster.coordinator, lease: options.lease, patience: options.patience)
     }
 
     /// A definition that runs here, checked and stored.
@@ -70,6 +70,8 @@ public struct SagaOptions: Sendable {
     public var home: NodeName?
     /// How long a saga belongs to a worker that gives no sign of life. Then another one goes on with it.
     public var lease: Duration = .seconds(15)
+    /// How long one statement on the home node may take.
+    package var patience: Duration = .seconds(10)
     /// How many sagas a worker runs at a time.
     public var concurrency = 32
     /// How often a worker asks for sagas that are due.

@@ -63,10 +63,10 @@ package struct OrderNodes: Sendable {
         ]
     }
 
-    /// Sagas of a process of its own, with a short lease.
+    /// Sagas of a process of its own. The lease is long: a test that waits for a takeover sets its own, and no other one is to see any, however slow the machine is.
     package func sagas(_ cluster: Cluster? = nil, _ change: (inout SagaOptions) -> Void = { _ in }) throws -> Sagas {
         var options = SagaOptions()
-        options.lease = .seconds(2)
+        options.lease = .seconds(60)
         options.poll = .milliseconds(20)
         options.concurrency = 8
         change(&options)

@@ -32,7 +32,7 @@ extension BuiltProgram {
                 #expect(changed.filter { $0 == [false, false] }.count == 3)
                 let again = try await tandem("-c", path, "init")
                 #expect(again.code == 0)
-                #expect(again.output == "NODE  NUMBER  SCHEMA  CHANGED\nn1    1       2       no\nn2    2       2       no\n")
+                #expect(again.output == "NODE  NUMBER  SCHEMA  CHANGED\nn1    1       3       no\nn2    2       3       no\n")
                 #expect(try await tandem("-c", path, "recover", "--once").code == 0)
             }
         }

@@ -88,10 +88,7 @@ public struct Idempotency: Sendable {
         case "first":
             let response = try await body(branch)
             do {
-                try await branch.execute(
-                    """
-                    SELECT tandem.once_finish(\(key.scope), \(key.key), \(response.status)::int, \(try response.headersJSON)::json, \(response.body), \(sql: keep.interval))
-                    """)
+                try await branch.execute(try finishing(key, response))
             } catch let error as TandemError {
                 throw Self.named(error)
             }
@@ -115,7 +112,7 @@ public struct Idempotency: Sendable {
         _ key: IdempotencyKey, _ fingerprint: RequestFingerprint, statements: [SQL], timeout: Duration = .seconds(30),
         response: @escaping @Sendable ([OperationResult]) throws -> StoredResponse
     ) async throws -> IdempotentOutcome {
-        let made = Locked<StoredResponse?>(nil), keep = keep
+        let made = Locked<StoredResponse?>(nil)
         return try await run(key, fingerprint, statements, timeout, nil, made: { made.withLock { $0 } }) { results, isFast in
             let response = try response(Array(results.dropFirst()))
             made.withLock { $0 = response }
@@ -127,10 +124,13 @@ public struct Idempotency: Sendable {
                         headers = \(try response.headersJSON)::json, body = \(response.body) WHERE scope = \(key.scope) AND key = \(key.key)
                     """
             }
-            return """
-                SELECT tandem.once_finish(\(key.scope), \(key.key), \(response.status)::int, \(try response.headersJSON)::json, \(response.body), \(sql: keep.interval))
-                """
+            return try finishing(key, response)
         }
+    }
+
+    /// Stores the response of the use that this transaction has begun.
+    private func finishing(_ key: IdempotencyKey, _ response: StoredResponse) throws -> SQL {
+        "SELECT tandem.once_finish(\(key.scope), \(key.key), \(response.status)::int, \(try response.headersJSON)::json, \(response.body), \(sql: keep.interval))"
     }
 
     /// Does statements once whose response is known before, in one message.

@@ -16,12 +16,7 @@ extension Sagas {
     /// - Throws: `notFound`; `refusedBySafetyRule` where the saga has ended; `configurationInvalid` where the data is no JSON.
     @discardableResult
     public func signal(_ name: String, to id: SagaID, data: String = "null") async throws -> Bool {
-        do { _ = try JSON(reading: data) } catch {
-            throw TandemError(.configurationInvalid, "the data is no JSON: \(error)", nextStep: "write a value, as {\"ok\": true} or \"text\"")
-        }
-        guard data.utf8.count <= StepRecord.mostOutput else {
-            throw TandemError(.resultTooLarge, "the data has \(data.utf8.count) bytes; \(StepRecord.mostOutput) are the most")
-        }
+        try KeptJSON.check(data, "the data", example: "{\"ok\": true}")
         let result = try await engine.store.node.result(
             of: """
                 WITH woken AS (
@@ -67,9 +62,7 @@ extension Sagas {
     ///   - reason: why; it is recorded.
     /// - Throws: as ``skip(_:of:reason:)`` does; `configurationInvalid` where the output is no JSON.
     public func resolve(_ step: String, of id: SagaID, output: String, reason: String) async throws {
-        do { _ = try JSON(reading: output) } catch {
-            throw TandemError(.configurationInvalid, "the output is no JSON: \(error)", nextStep: "write a value, as {\"id\": 7}")
-        }
+        try KeptJSON.check(output, "the output", example: "{\"id\": 7}")
         try await check(step, of: id)
         try await operate(id, JournalEntry(what: .resolve, step: step, output: output), reason)
     }
@@ -90,7 +83,7 @@ extension Sagas {
             case .sql(let action) = compiled.steps[pivot].action
         {
             let record = StepRecord(saga: id, step: compiled.steps[pivot].name, epoch: 0)
-            if case .done = try await record.read(.do, on: engine.cluster[action.node]) { throw refuse("is past its pivot, and only goes forward") }
+            if case .done = try await record.read(on: engine.cluster[action.node]) { throw refuse("is past its pivot, and only goes forward") }
         }
         try await operate(id, JournalEntry(what: .cancel), reason)
     }

@@ -72,13 +72,11 @@ public struct Sagas: Sendable {
     ///   - id: the saga's id, from `SagaID.fresh()`.
     /// - Throws: as `start` does.
     public func start(_ definition: SagaDefinition, input: String, id: SagaID) async throws {
-        do { _ = try JSON(reading: input) } catch {
-            throw TandemError(.configurationInvalid, "the input is no JSON: \(error)", nextStep: "write an object, as {\"amount\": 7}")
-        }
+        try KeptJSON.check(input, "the input", example: "{\"amount\": 7}")
         // Nobody runs it here at once: it may be there, and somebody's.
         _ = try await engine.store.start(
             SagaStart(
-                id: id, name: definition.name, definition: try await engine.register(definition).hash, isCode: false, key: nil, input: input,
+                id: id, name: definition.name, definition: try await engine.register(definition), isCode: false, key: nil, input: input,
                 deadline: definition.deadline, owner: nil))
     }
 
@@ -86,20 +84,15 @@ public struct Sagas: Sendable {
     ///
     /// - Returns: its id, and what a runner of this process has to be given where one is free.
     private func begin(_ definition: SagaDefinition, _ input: String, _ key: String?) async throws -> (Started, here: SagaRecord?) {
-        do { _ = try JSON(reading: input) } catch {
-            throw TandemError(.configurationInvalid, "the input is no JSON: \(error)", nextStep: "write an object, as {\"amount\": 7}")
-        }
-        let hash = try await engine.register(definition).hash
+        try KeptJSON.check(input, "the input", example: "{\"amount\": 7}")
+        let hash = try await engine.register(definition)
         return try await begin(
             SagaStart(
                 id: .fresh(), name: definition.name, definition: hash, isCode: false, key: key, input: input, deadline: definition.deadline, owner: nil))
     }
 
     func begin(_ wanted: SagaStart) async throws -> (Started, here: SagaRecord?) {
-        guard wanted.input.utf8.count <= StepRecord.mostOutput else {
-            throw TandemError(
-                .resultTooLarge, "the input has \(wanted.input.utf8.count) bytes; \(StepRecord.mostOutput) are the most", nextStep: "keep the data in a table")
-        }
+        try KeptJSON.checkSize(wanted.input, "the input")
         guard (wanted.key?.utf8.count ?? 0) <= Self.mostKey else {
             throw TandemError(.configurationInvalid, "the key has more than \(Self.mostKey) bytes", nextStep: "choose a shorter one")
         }

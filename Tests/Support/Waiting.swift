@@ -1,3 +1,4 @@
+package import TandemCore
 package import TandemPostgres
 
 /// Something a test waited for that did not come.
@@ -52,4 +53,10 @@ package actor Gate {
     package func leave() {
         if waiting.isEmpty { isTaken = false } else { waiting.removeFirst().resume() }
     }
+}
+
+/// The error of the library that a body throws; `nil` where it throws none.
+package func refusal(_ body: () async throws -> some Any) async -> TandemError? {
+    do { _ = try await body() } catch { return error as? TandemError }
+    return nil
 }

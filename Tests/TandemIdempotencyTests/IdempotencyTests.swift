@@ -248,9 +248,3 @@ struct IdempotencyTests {
         }
     }
 }
-
-/// The error of the library that a body throws.
-private func refusal(_ body: () async throws -> some Any) async -> TandemError? {
-    do { _ = try await body() } catch { return error as? TandemError }
-    return nil
-}

@@ -304,9 +304,3 @@ struct CodeSagaTests {
         }
     }
 }
-
-/// The error of the library that a body throws.
-func refusal(_ body: () async throws -> some Any) async -> TandemError? {
-    do { _ = try await body() } catch { return error as? TandemError }
-    return nil
-}

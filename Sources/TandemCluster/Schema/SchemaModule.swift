@@ -1,5 +1,5 @@
 package import TandemCore
-package import TandemPostgres
+import TandemPostgres
 
 /// The tables of one capability in the schema `tandem` of a node: a program names those that it uses when it initialises its nodes.
 ///
@@ -49,12 +49,6 @@ public struct SchemaModule: Sendable {
     package func grants(to role: String) throws -> [String] {
         let role = try quoteIdentifier(role)
         return grants.map { $0.replacing("ROLE", with: role) }
-    }
-
-    /// Asks a node for the module's version there, and the lowest version of a program that its tables serve.
-    package var question: Statement {
-        Statement(
-            "SELECT max(m.version), max(m.needs) FROM tandem.module m WHERE m.name OPERATOR(pg_catalog.=) $1", parameters: ParameterBuffer(texts: [name]))
     }
 
     /// Why this program does not work with the module's tables on a node; `nil` when it does.

@@ -46,22 +46,34 @@ struct CodeSagaRun {
         return try await forward()
     }
 
-    private func forward() async throws -> SagaEnding? {
+    /// Runs the function forward.
+    ///
+    /// - Parameter isFinal: whether it is certain that there is no way back: then the deadline and wishes to cancel mean nothing.
+    /// - Returns: how it ended; `nil` where it was given back.
+    /// - Throws: as `run()` does.
+    private func forward(isFinal: Bool = false) async throws -> SagaEnding? {
         let context = try await context(.forward)
-        guard let result = try await beforeDeadline({ try await call(context) }) else {
-            if context.state.withLock({ $0.isPastPivot }) { return try await forwardOnly() }
+        guard let result = try await beforeDeadline(of: isFinal ? nil : saga.timeLeft, { try await call(context) }) else {
+            if context.state.withLock({ $0.isPastPivot }) { return try await reread(isBack: false).forward(isFinal: true) }
             return try await turnBack(TandemError(.deadlineExceeded, "the saga's deadline has passed", nextStep: "allow more time"))
         }
+        let isPastPivot = isFinal || context.state.withLock { $0.isPastPivot }
         switch result {
         case .returned(let output): return try await finish(SagaMachine.End.completed.rawValue, output: output, error: nil)
         case .released(let time, let reason):
-            try await engine.store.release(saga, after: time, waitsFor: reason, heedsDeadline: !context.state.withLock { $0.isPastPivot })
+            try await engine.store.release(saga, after: time, waitsFor: reason, heedsDeadline: !isPastPivot)
             return nil
-        case .mismatched(let error): return try await finish(SagaMachine.Stuck.forward.rawValue, output: nil, error: error)
-        case .failed(let error):
-            if context.state.withLock({ $0.isPastPivot }) { return try await finish(SagaMachine.Stuck.forward.rawValue, output: nil, error: error) }
-            return try await turnBack(error)
+        case .failed(let error) where !isPastPivot: return try await turnBack(error)
+        case .failed(let error), .mismatched(let error): return try await finish(SagaMachine.Stuck.forward.rawValue, output: nil, error: error)
         }
+    }
+
+    /// The same saga with its journal as it is now: what this run has written itself counts, too.
+    private func reread(isBack: Bool) async throws -> CodeSagaRun {
+        let entries = try await engine.store.definitely { try await engine.store.journal(of: saga.id) }
+        var run = self
+        run.journal = CodeJournal(entries, isBack: isBack)
+        return run
     }
 
     private func context(_ mode: SagaContext.Mode) async throws -> SagaContext {
@@ -109,8 +121,8 @@ struct CodeSagaRun {
     }
 
     /// - Returns: `nil` where the saga's deadline came first.
-    private func beforeDeadline<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) async throws -> Value? {
-        guard let left = saga.timeLeft else { return try await body() }
+    private func beforeDeadline<Value: Sendable>(of left: Duration?, _ body: @escaping @Sendable () async throws -> Value) async throws -> Value? {
+        guard let left else { return try await body() }
         return try await withThrowingTaskGroup(of: Value?.self) { group in
             group.addTask { try await body() }
             group.addTask {
@@ -124,13 +136,7 @@ struct CodeSagaRun {
 
     // MARK: Back
 
-    private func turnBack(_ cause: TandemError?) async throws -> SagaEnding? {
-        // What this run has done itself counts, too.
-        let entries = try await engine.store.definitely { try await engine.store.journal(of: saga.id) }
-        var run = self
-        run.journal = CodeJournal(entries, isBack: journal.isBack)
-        return try await run.goBack(cause)
-    }
+    private func turnBack(_ cause: TandemError?) async throws -> SagaEnding? { try await reread(isBack: journal.isBack).goBack(cause) }
 
     private func goBack(_ cause: TandemError?) async throws -> SagaEnding? {
         let context = try await context(.barring)
@@ -138,7 +144,7 @@ struct CodeSagaRun {
         let (undos, isPastPivot, trouble) = context.state.withLock { ($0.undos, $0.isPastPivot, $0.trouble) }
         if isPastPivot, !journal.isBack {
             // Somebody was faster: there is no way back.
-            return try await forwardOnly()
+            return try await reread(isBack: false).forward(isFinal: true)
         }
         // A step whose node does not answer may be done: the saga is tried again later.
         if let trouble { throw trouble }
@@ -158,25 +164,6 @@ struct CodeSagaRun {
             await Failpoints.pass(.sagaAfterTurn)
         }
         return try await undo(undos, cause)
-    }
-
-    /// Past the pivot the deadline and wishes to cancel mean nothing.
-    private func forwardOnly() async throws -> SagaEnding? {
-        let entries = try await engine.store.definitely { try await engine.store.journal(of: saga.id) }
-        var run = self
-        run.journal = CodeJournal(entries, isBack: false)
-        return try await run.goForward()
-    }
-
-    private func goForward() async throws -> SagaEnding? {
-        let context = try await context(.forward)
-        switch try await call(context) {
-        case .returned(let output): return try await finish(SagaMachine.End.completed.rawValue, output: output, error: nil)
-        case .released(let time, let reason):
-            try await engine.store.release(saga, after: time, waitsFor: reason, heedsDeadline: false)
-            return nil
-        case .mismatched(let error), .failed(let error): return try await finish(SagaMachine.Stuck.forward.rawValue, output: nil, error: error)
-        }
     }
 
     private func undo(_ undos: [SagaContext.Undo], _ cause: TandemError?) async throws -> SagaEnding? {
@@ -215,7 +202,7 @@ struct CodeSagaRun {
                 count += 1
                 try await engine.store.append([JournalEntry(what: .undoFailed, step: undo.step, attempt: count, error: failure.json)], to: saga)
                 if count >= retry.attempts { return .failed(failure) }
-                let delay = Backoff(base: retry.base, cap: retry.cap).delay(attempt: count - 1, random: .random(in: 0..<1)) + .milliseconds(1)
+                let delay = retry.delay(after: count)
                 if delay > SagaRun.patience {
                     try await engine.store.release(saga, after: delay, waitsFor: "\(undo.step): \(failure.code)", heedsDeadline: false)
                     return .released
@@ -226,21 +213,14 @@ struct CodeSagaRun {
     }
 
     private func finish(_ state: String, output: String?, error: TandemError?) async throws -> SagaEnding {
-        if let output, output.utf8.count > StepRecord.mostOutput {
-            let error = TandemError(
-                .resultTooLarge, "what the saga returned has \(output.utf8.count) bytes; \(StepRecord.mostOutput) are the most",
-                nextStep: "return a key, and keep the data in a table")
-            return try await finish(state, output: nil, error: error)
+        if let output {
+            do { try KeptJSON.checkSize(output, "what the saga returned") } catch { return try await finish(state, output: nil, error: error) }
         }
         let ending = SagaEnding(id: saga.id, epoch: saga.epoch, state: state, output: output, error: error?.json, course: nil)
         await Failpoints.pass(.sagaBeforeEnd)
         try await engine.store.end(ending)
         await Failpoints.pass(.sagaAfterEnd)
-        if !ending.isEnd {
-            engine.logger.warning(
-                "a saga is stuck: `tandem saga show` tells where, `retry`, `skip` and `resolve` go on",
-                metadata: ["tandem.saga": "\(saga.id)", "tandem.state": "\(state)", "tandem.reason": "\(error.map { "\($0.code)" } ?? "")"])
-        }
+        engine.report(ending, error)
         return ending
     }
 }

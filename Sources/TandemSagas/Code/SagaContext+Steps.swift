@@ -145,7 +145,7 @@ extension SagaContext {
     }
 
     private func recorded(_ record: StepRecord, _ node: NodeName) async throws -> String? {
-        switch try await engine.store.definitely(within: SagaStore.patience, { try await record.read(.do, on: engine.cluster[node]) }) {
+        switch try await engine.store.definitely(within: SagaStore.patience, { try await record.read(on: engine.cluster[node]) }) {
         case .absent: return nil
         case .done(let output): return output
         case .barred: throw unwind(.failed(TandemError(.sagaStepBarred, "the step \(record.step) is barred: the saga turns back")))

@@ -53,13 +53,7 @@ extension SagaContext {
     }
 
     private func keep(_ output: String, _ name: String, _ what: JournalEntry.What) async throws {
-        guard output.utf8.count <= StepRecord.mostOutput else {
-            throw unwind(
-                .failed(
-                    TandemError(
-                        .resultTooLarge, "the output of the step \(name) has \(output.utf8.count) bytes; \(StepRecord.mostOutput) are the most",
-                        nextStep: "return a key, and keep the data in a table")))
-        }
+        do { try KeptJSON.checkSize(output, "the output of the step \(name)") } catch { throw unwind(.failed(error)) }
         try await engine.store.append([JournalEntry(what: what, step: name, output: output)], to: record)
     }
 

@@ -157,7 +157,7 @@ public final class SagaContext: Sendable {
                 count += 1
                 try await engine.store.append([JournalEntry(what: .failed, step: name, attempt: count, error: error.json)], to: record)
                 if count >= retry.attempts { throw unwind(.failed(error)) }
-                let delay = Backoff(base: retry.base, cap: retry.cap).delay(attempt: count - 1, random: .random(in: 0..<1)) + .milliseconds(1)
+                let delay = retry.delay(after: count)
                 if delay > SagaRun.patience { throw unwind(.released(after: delay, waitsFor: "\(name): \(error.code)")) }
                 try await Task.sleep(for: delay)
             }

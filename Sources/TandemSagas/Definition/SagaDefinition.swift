@@ -203,6 +203,11 @@ extension SagaDefinition {
             self.failures = failures
         }
 
+        /// How long to wait after a number of failed attempts.
+        func delay(after count: Int) -> Duration {
+            Backoff(base: base, cap: cap).delay(attempt: count - 1, random: .random(in: 0..<1)) + .milliseconds(1)
+        }
+
         /// For what undoes a step, and for steps behind the pivot: about an hour and a half.
         static let persistent = Retry(attempts: 25, base: .milliseconds(500), cap: .seconds(300))
     }

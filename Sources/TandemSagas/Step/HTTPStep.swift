@@ -32,7 +32,7 @@ struct HTTPStep: Sendable {
         let response: HTTPStepResponse
         do {
             response = try await client.send(
-                HTTPStepRequest(method: request.method, url: url, headers: headers, body: body, timeout: timeout), limit: StepRecord.mostOutput)
+                HTTPStepRequest(method: request.method, url: url, headers: headers, body: body, timeout: timeout), limit: KeptJSON.most)
         } catch is CancellationError {
             throw CancellationError()
         } catch {

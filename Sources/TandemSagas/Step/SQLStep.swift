@@ -76,7 +76,7 @@ struct SQLStep: Sendable {
     /// - Returns: its output.
     /// - Throws: `TandemError`; the effect in it is the transaction's. ``Barred`` where the record bars it.
     func run(_ record: StepRecord, _ scope: SagaScope, isFirst: Bool) async throws -> String {
-        if !isFirst, let output = try await recorded(record, .do) { return output }
+        if !isFirst, let output = try await self.output(record) { return output }
         var request = TransactionRequest([.init(node, record.insert(.do))])
         if let lock { request.operations.append(.init(node, record.takeLock(try lock.template.text(scope)))) }
         request.operations += try action.map { try $0.operation(scope) }
@@ -95,7 +95,7 @@ struct SQLStep: Sendable {
             _ = try await cluster.run(request)
             return output.withLock { $0 }
         } catch let error as TandemError where error.constraint == StepRecord.constraint {
-            if let output = try await recorded(record, .do) { return output }
+            if let output = try await self.output(record) { return output }
             throw error
         } catch let error as TandemError where error.sqlState == .sagaResourceLocked {
             throw TandemError(
@@ -109,15 +109,12 @@ struct SQLStep: Sendable {
     /// - Returns: the output that is recorded: where it had happened all the same, its own.
     func resolve(_ record: StepRecord, _ output: String) async throws -> String {
         try await cluster[node].execute(record.resolve(output))
-        return try await recorded(record, .do) ?? output
+        return try await self.output(record) ?? output
     }
 
     /// The output that the step has left; `nil` where it is not recorded.
-    func output(_ record: StepRecord) async throws -> String? { try await recorded(record, .do) }
-
-    /// The output of what is recorded; `nil` where nothing is.
-    private func recorded(_ record: StepRecord, _ operation: StepRecord.Operation) async throws -> String? {
-        switch try await record.read(operation, on: cluster[node]) {
+    func output(_ record: StepRecord) async throws -> String? {
+        switch try await record.read(on: cluster[node]) {
         case .absent: return nil
         case .done(let output): return output
         case .barred: throw Barred()

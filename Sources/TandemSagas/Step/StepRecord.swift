@@ -23,9 +23,6 @@ struct StepRecord: Sendable {
 
     /// The key that a second record violates.
     static let constraint = "saga_step_pkey"
-    /// The most that a step's output may be, in bytes.
-    static let mostOutput = 256 << 10
-
     let saga: SagaID
     let step: String
     let epoch: Int64
@@ -39,11 +36,7 @@ struct StepRecord: Sendable {
 
     /// Adds the output to the record that this transaction has written.
     func setOutput(_ output: String) throws -> SQL {
-        guard output.utf8.count <= Self.mostOutput else {
-            throw TandemError(
-                .resultTooLarge, "the output of the step \(step) has \(output.utf8.count) bytes; \(Self.mostOutput) are the most", effect: .rolledBack,
-                nextStep: "return a key, and keep the data in a table")
-        }
+        try KeptJSON.checkSize(output, "the output of the step \(step)", effect: .rolledBack)
         return SQL(
             "UPDATE tandem.saga_step SET output = $3 WHERE saga_id = $1 AND step = $2 AND op = 'd'",
             parameters: [.text(saga.description), .text(step), .text(output)])
@@ -61,13 +54,11 @@ struct StepRecord: Sendable {
         SQL("SELECT tandem.saga_take_lock($1, $2, $3)", parameters: [.text(resource), .text(saga.description), .text(step)])
     }
 
-    /// What is recorded.
-    func read(_ operation: Operation, on node: Node) async throws -> Status {
-        let result = try await node.result(
-            of: SQL(
-                "SELECT status, coalesce(output, 'null') FROM tandem.saga_step WHERE saga_id = $1 AND step = $2 AND op = $3",
-                parameters: [.text(saga.description), .text(step), .text(operation.rawValue)]))
-        return Self.status(result, 0)
+    /// What is recorded of the step itself.
+    func read(on node: Node) async throws -> Status {
+        let result = try await node.result(of: reading)
+        guard result.rowCount > 0 else { return .absent }
+        return Self.status(result.text(0, 0), output: result.text(0, 1))
     }
 
     /// Bars the step, unless it is recorded already.
@@ -81,21 +72,22 @@ struct StepRecord: Sendable {
         let insert = SQL(
             "INSERT INTO tandem.saga_step (saga_id, step, op, status, epoch) VALUES ($1, $2, 'd', 'b', $3) ON CONFLICT DO NOTHING",
             parameters: [.text(saga.description), .text(step), .text(String(epoch))])
-        // A statement of its own, which sees what the first one has waited for.
-        let read = SQL(
-            "SELECT status, coalesce(output, 'null') FROM tandem.saga_step WHERE saga_id = $1 AND step = $2 AND op = 'd'",
-            parameters: [.text(saga.description), .text(step)])
-        var request = TransactionRequest([.init(node, insert), .init(node, read)])
+        // Read by a statement of its own, which sees what the first one has waited for.
+        var request = TransactionRequest([.init(node, insert), .init(node, reading)])
         request.options.isRecorded = false
         let results = try await cluster.run(request).value
         guard let row = results.last?.values.first, let status = row.first ?? nil else {
             throw TandemError(.protocolViolation, "the record of the step \(step) is not there", node: node)
         }
-        return status == "b" ? .barred : .done(output: row.last.flatMap(\.self) ?? "null")
+        return Self.status(status, output: row.last.flatMap(\.self))
     }
 
-    private static func status(_ result: ResultSet, _ row: Int) -> Status {
-        guard result.rowCount > row else { return .absent }
-        return result.text(row, 0) == "b" ? .barred : .done(output: result.text(row, 1) ?? "null")
+    /// What is recorded of the step itself.
+    private var reading: SQL {
+        SQL(
+            "SELECT status, coalesce(output, 'null') FROM tandem.saga_step WHERE saga_id = $1 AND step = $2 AND op = 'd'",
+            parameters: [.text(saga.description), .text(step)])
     }
+
+    private static func status(_ status: String?, output: String?) -> Status { status == "b" ? .barred : .done(output: output ?? "null") }
 }

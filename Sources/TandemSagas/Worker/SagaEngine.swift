@@ -14,6 +14,8 @@ final class SagaEngine: Sendable {
     let held = HeldSagas()
     let watchers = SagaWatchers()
     private let compiled = Locked<[String: CompiledSaga]>([:])
+    /// The hashes of definitions that were started here: what they are is looked at once, and not with each saga.
+    private let registered = Locked<[SagaDefinition: String]>([:])
     /// Sagas in Swift, by the texts under which they are stored, and those that are stored by their hashes.
     private let code = Locked<(all: [String: CodeSaga], known: [String: CodeSaga])>(([:], [:]))
 
@@ -27,13 +29,27 @@ final class SagaEngine: Sendable {
         store = SagaStore(cluster[home], owner: cluster.coordinator, lease: options.lease, patience: options.patience)
     }
 
-    /// A definition that runs here, checked and stored.
-    func register(_ definition: SagaDefinition) async throws -> (hash: String, saga: CompiledSaga) {
+    /// Checks and stores a definition, once.
+    ///
+    /// - Parameter definition: the definition.
+    /// - Returns: its hash.
+    /// - Throws: `configurationInvalid` where it breaks a rule; `nodeUnreachable` and kin.
+    func register(_ definition: SagaDefinition) async throws -> String {
+        if let hash = registered.withLock({ $0[definition] }) { return hash }
         let body = try definition.body()
         let saga = try CompiledSaga(definition, cluster)
         let hash = try await store.register(body, name: definition.name, version: definition.version, isCode: false)
         compiled.withLock { $0[hash] = saga }
-        return (hash, saga)
+        registered.withLock { $0[definition] = hash }
+        return hash
+    }
+
+    /// Says that an operator has to look, where that is so.
+    func report(_ ending: SagaEnding, _ cause: TandemError?) {
+        guard !ending.isEnd else { return }
+        logger.warning(
+            "a saga is stuck: `tandem saga show` tells where, `retry`, `skip` and `resolve` go on",
+            metadata: ["tandem.saga": "\(ending.id)", "tandem.state": "\(ending.state)", "tandem.reason": "\(cause.map { "\($0.code)" } ?? "")"])
     }
 
     // MARK: Sagas in Swift

@@ -43,12 +43,11 @@ extension SagaRun {
 
     private mutating func finish(_ state: String) async throws {
         isOver = true
-        let isEnd = state == SagaMachine.End.completed.rawValue || state == SagaMachine.End.compensated.rawValue
         let output = state == SagaMachine.End.completed.rawValue ? compiled.steps.last.flatMap { scope.outputs[$0.name]?.text } : nil
         let text = String(decoding: try JSONEncoder().encode(course), as: UTF8.self)
         let ending = SagaEnding(id: saga.id, epoch: saga.epoch, state: state, output: output, error: cause?.json, course: text)
         await Failpoints.pass(.sagaBeforeEnd)
-        if isEnd && !compiled.lockNodes.isEmpty {
+        if ending.isEnd && !compiled.lockNodes.isEmpty {
             // Nobody else may still be undoing what the locks protect: first it is certain that the saga is ours to end.
             try await engine.store.settle(ending)
             try await releaseLocks()
@@ -59,11 +58,7 @@ extension SagaRun {
         self.ending = ending
         await Failpoints.pass(.sagaAfterEnd)
         engine.logger.debug("a saga has ended", metadata: ["tandem.saga": "\(saga.id)", "tandem.state": "\(state)"])
-        if !isEnd {
-            engine.logger.warning(
-                "a saga is stuck: `tandem saga show` tells where, `retry`, `skip` and `resolve` go on",
-                metadata: ["tandem.saga": "\(saga.id)", "tandem.state": "\(state)", "tandem.reason": "\(cause.map { "\($0.code)" } ?? "")"])
-        }
+        engine.report(ending, cause)
     }
 
     /// The outcome is certain.
@@ -158,9 +153,8 @@ extension SagaRun {
             cause = cause ?? error
             return try await perform(machine.on(attempt.work == .run ? .failed(attempt.step) : .undoFailed(attempt.step)), &group)
         }
-        let delay = Backoff(base: retry.base, cap: retry.cap).delay(attempt: count - 1, random: .random(in: 0..<1)) + .milliseconds(1)
         // A service knows when to ask again, within reason.
-        pause(attempt, for: max(delay, min(time ?? .zero, Self.longestAsked)), "\(name): \(error.code)", &group)
+        pause(attempt, for: max(retry.delay(after: count), min(time ?? .zero, Self.longestAsked)), "\(name): \(error.code)", &group)
     }
 
     // MARK: Steps

@@ -5,7 +5,7 @@ SCRIPTS := scripts/bootstrap scripts/docs
 SWIFT_PLACES := $(wildcard Sources Tests Examples Package.swift)
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap bootstrap-tests chaos demo docs test test-18 lint format bench release clean
+.PHONY: help bootstrap bootstrap-tests chaos demo docs soak test test-18 lint format bench release clean
 
 help: ## shows this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,11 @@ export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH ?= 12
 test: bootstrap-tests ## builds and runs every test
 	$(SWIFT) build --build-tests
 	$(SWIFT) test --disable-xctest
+
+# What `make test` runs a sixtieth of.
+soak: bootstrap-tests ## runs the long cases of sagas as they are written: 10,000 sagas, a hundred kills
+	$(SWIFT) build --build-tests
+	TANDEM_SOAK=1 $(SWIFT) test --disable-xctest --skip-build --filter 'SagaStormTests'
 
 # The driver, the protocol and recovery; TANDEM_TEST_PG_BIN does the same for whatever else lies on the machine.
 test-18: bootstrap-tests ## runs the tests of driver, protocol and recovery on PostgreSQL 18

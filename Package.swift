@@ -78,7 +78,7 @@ let package = Package(
                 .product(name: "DequeModule", package: "swift-collections"),
             ], resources: [.embedInCode("Schema/saga-0001.sql")]),
         room(
-            "TandemIdempotency", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", logging],
+            "TandemIdempotency", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", logging, metrics],
             resources: [.embedInCode("Schema/idempotency-0001.sql")]),
         room("Tandem", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions"]),
         // adapters
@@ -115,7 +115,7 @@ let package = Package(
         .executableTarget(
             name: "TandemDemo", dependencies: ["Tandem", "TandemConfiguration", "TandemLocal"], path: "Examples/Demo", swiftSettings: house),
         // The code of the guides in docs/Tandem.docc, so that it compiles.
-        .target(name: "TandemGuides", dependencies: ["Tandem"], path: "Examples/Guides", swiftSettings: house),
+        .target(name: "TandemGuides", dependencies: ["Tandem", "TandemSagas", "TandemIdempotency"], path: "Examples/Guides", swiftSettings: house),
         // tests
         tests(of: "TandemCore"),
         tests(of: "TandemFailpoints"),
@@ -146,10 +146,18 @@ let package = Package(
             dependencies: [
                 "TandemCore", "TandemFailpoints", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemTestKit", "TandemTestSupport",
             ], swiftSettings: house),
-        tests(of: "TandemSagas", ["TandemCore", "TandemFailpoints", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemTestSupport"]),
+        tests(
+            of: "TandemSagas",
+            [
+                "TandemCore", "TandemFailpoints", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemTestSupport",
+                .product(name: "MetricsTestKit", package: "swift-metrics"),
+            ]),
         tests(
             of: "TandemIdempotency",
-            ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", "TandemTestSupport"]),
+            [
+                "TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", "TandemTestSupport",
+                .product(name: "MetricsTestKit", package: "swift-metrics"),
+            ]),
         tests(
             of: "TandemHummingbird",
             [

@@ -1,6 +1,8 @@
 import ArgumentParser
 import TandemCluster
 import TandemCore
+import TandemIdempotency
+import TandemSagas
 import TandemTransactions
 
 /// `tandem doctor`
@@ -21,8 +23,14 @@ struct DoctorCommand: AsyncParsableCommand, Reporting {
     var all = false
 
     mutating func run() async throws {
-        let report = try await global.withCluster { cluster in
-            try await Interruption.cancelling("interrupted") { try await cluster.examine() }
+        let (configuration, options) = try global.file()
+        let cluster = try Cluster(configuration)
+        defer { cluster.close() }
+        let report = try await Interruption.cancelling("interrupted") {
+            var findings = try await cluster.examine().findings
+            findings += try await Sagas(cluster, options: options).examine()
+            for node in configuration.nodes { findings += try await TandemIdempotency.Idempotency(cluster, on: node.name).examine() }
+            return DoctorReport(findings: findings)
         }
         switch global.format {
         case .json: try Output.write(JSON.object([("status", .string(report.status.rawValue)), ("findings", JSON(report.findings))]))

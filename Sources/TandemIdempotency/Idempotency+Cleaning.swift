@@ -39,6 +39,7 @@ extension Idempotency {
                 "SELECT removed, next_page FROM tandem.idempotency_sweep(\(from)::int8, \(Self.pages)::int)", as: Int.self, Int64?.self)
             guard let (count, next) = rows.first else { return removed }
             removed += count
+            telemetry.removed(count)
             page = next
         }
         return removed

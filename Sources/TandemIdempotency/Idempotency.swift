@@ -21,6 +21,7 @@ public struct Idempotency: Sendable {
     public let node: NodeName
     /// How long a key is kept.
     public var keep: Duration = .seconds(24 * 3600)
+    let telemetry: Telemetry
 
     /// Keys on a node. It has the tables when it was initialised with the module ``TandemCluster/SchemaModule/idempotency``, as `tandem init` does.
     ///
@@ -30,6 +31,7 @@ public struct Idempotency: Sendable {
     public init(_ cluster: Cluster, on node: NodeName) {
         self.cluster = cluster
         self.node = node
+        telemetry = Telemetry(cluster.configuration, node)
     }
 
     // MARK: Once
@@ -49,11 +51,13 @@ public struct Idempotency: Sendable {
         _ key: IdempotencyKey, _ fingerprint: RequestFingerprint, options: TransactionOptions = TransactionOptions(),
         _ body: nonisolated(nonsending) (Branch) async throws -> StoredResponse
     ) async throws -> IdempotentOutcome {
-        do {
-            return try await cluster[node].transaction(options) { branch in try await once(key, fingerprint, in: branch, body) }
-        } catch let error as TandemError {
-            if let progress = Self.progress(error) { return progress }
-            throw Self.named(error)
+        try await telemetry.counted(\.telemetry) {
+            do {
+                return try await cluster[node].transaction(options) { branch in try await use(key, fingerprint, in: branch, body) }
+            } catch let error as TandemError {
+                if let progress = Self.progress(error) { return progress }
+                throw Self.named(error)
+            }
         }
     }
 
@@ -68,6 +72,13 @@ public struct Idempotency: Sendable {
     /// - Throws: as ``once(_:_:options:_:)`` does. Where another transaction has the key for longer than the node's
     ///   `lockTimeout`, an error of SQLSTATE 55P03.
     public nonisolated(nonsending) func once(
+        _ key: IdempotencyKey, _ fingerprint: RequestFingerprint, in branch: Branch,
+        _ body: nonisolated(nonsending) (Branch) async throws -> StoredResponse
+    ) async throws -> IdempotentOutcome {
+        try await telemetry.counted(\.telemetry) { try await use(key, fingerprint, in: branch, body) }
+    }
+
+    private nonisolated(nonsending) func use(
         _ key: IdempotencyKey, _ fingerprint: RequestFingerprint, in branch: Branch,
         _ body: nonisolated(nonsending) (Branch) async throws -> StoredResponse
     ) async throws -> IdempotentOutcome {
@@ -113,7 +124,7 @@ public struct Idempotency: Sendable {
         response: @escaping @Sendable ([OperationResult]) throws -> StoredResponse
     ) async throws -> IdempotentOutcome {
         let made = Locked<StoredResponse?>(nil)
-        return try await run(key, fingerprint, statements, timeout, nil, made: { made.withLock { $0 } }) { results, isFast in
+        return try await counted(key, fingerprint, statements, timeout, nil, made: { made.withLock { $0 } }) { results, isFast in
             let response = try response(Array(results.dropFirst()))
             made.withLock { $0 = response }
             try key.check(response)
@@ -146,7 +157,14 @@ public struct Idempotency: Sendable {
     public func once(
         _ key: IdempotencyKey, _ fingerprint: RequestFingerprint, statements: [SQL], timeout: Duration = .seconds(30), response: StoredResponse
     ) async throws -> IdempotentOutcome {
-        try await run(key, fingerprint, statements, timeout, response, made: { response }, conclusion: nil)
+        try await counted(key, fingerprint, statements, timeout, response, made: { response }, conclusion: nil)
+    }
+
+    private func counted(
+        _ key: IdempotencyKey, _ fingerprint: RequestFingerprint, _ statements: [SQL], _ timeout: Duration, _ response: StoredResponse?,
+        made: @escaping @Sendable () -> StoredResponse?, conclusion: (@Sendable ([OperationResult], _ isFast: Bool) throws -> SQL)?
+    ) async throws -> IdempotentOutcome {
+        try await telemetry.counted(\.telemetry) { try await run(key, fingerprint, statements, timeout, response, made: made, conclusion: conclusion) }
     }
 
     private func run(

@@ -95,20 +95,22 @@ extension Idempotency {
     /// - Returns: the claim, or why there is none.
     /// - Throws: `idempotencyMismatch`; `nodeUnreachable` and kin, or `inDoubt`: claim it again once `hold` is over.
     public func claim(_ key: IdempotencyKey, _ fingerprint: RequestFingerprint, hold: Duration = .seconds(60), saga: SagaID? = nil) async throws -> Claimed {
-        do {
-            let rows = try await cluster[node].query(
-                """
-                SELECT o.outcome, o.token::text, o.recovery_point, o.saga_id::text, o.status, o.headers::text, o.body, (extract(epoch FROM o.retry_after) * 1000)::int8
-                FROM tandem.phased_claim(\(key.scope), \(key.key), \(sql: fingerprint.sql), \(sql: hold.interval), \(sql: keep.interval), \(saga?.description)::uuid) o
-                """, as: String.self, String?.self, String?.self, String?.self, Int?.self, String?.self, [UInt8]?.self, Int64?.self)
-            guard let (outcome, token, point, saga, status, headers, bytes, retry) = rows.first else {
-                throw TandemError(.protocolViolation, "the server sent no answer", node: node)
+        try await telemetry.counted(\.telemetry) {
+            do {
+                let rows = try await cluster[node].query(
+                    """
+                    SELECT o.outcome, o.token::text, o.recovery_point, o.saga_id::text, o.status, o.headers::text, o.body, (extract(epoch FROM o.retry_after) * 1000)::int8
+                    FROM tandem.phased_claim(\(key.scope), \(key.key), \(sql: fingerprint.sql), \(sql: hold.interval), \(sql: keep.interval), \(saga?.description)::uuid) o
+                    """, as: String.self, String?.self, String?.self, String?.self, Int?.self, String?.self, [UInt8]?.self, Int64?.self)
+                guard let (outcome, token, point, saga, status, headers, bytes, retry) = rows.first else {
+                    throw TandemError(.protocolViolation, "the server sent no answer", node: node)
+                }
+                if outcome == "claimed", let token { return .claimed(IdempotencyClaim(self, key, token: token, recoveryPoint: point)) }
+                if outcome == "replay" { return .replayed(StoredResponse(status: status, headers: headers, body: bytes)) }
+                return .inProgress(retryAfter: .milliseconds(retry ?? 1000), saga: saga.flatMap { SagaID($0) })
+            } catch let error as TandemError {
+                throw Self.named(error)
             }
-            if outcome == "claimed", let token { return .claimed(IdempotencyClaim(self, key, token: token, recoveryPoint: point)) }
-            if outcome == "replay" { return .replayed(StoredResponse(status: status, headers: headers, body: bytes)) }
-            return .inProgress(retryAfter: .milliseconds(retry ?? 1000), saga: saga.flatMap { SagaID($0) })
-        } catch let error as TandemError {
-            throw Self.named(error)
         }
     }
 

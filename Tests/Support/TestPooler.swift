@@ -129,23 +129,29 @@ package func withPooledCluster<Value>(
     _ count: Int = 2, settings: [String] = [], _ change: (inout ClusterConfiguration) -> Void = { _ in },
     _ body: (TestCluster, Cluster, TestPooler) async throws -> Value
 ) async throws -> Value {
-    try await withCluster(count) { test in
-        let pooler = try await TestPooler.start(for: test, settings: settings)
-        do {
-            let cluster = try test.another { configuration in
-                for index in configuration.nodes.indices {
-                    configuration.nodes[index].conninfo = pooler.conninfo(configuration.nodes[index].name)
-                    configuration.nodes[index].pooler = .transaction
-                }
-                change(&configuration)
+    try await withCluster(count) { test in try await withPooler(for: test, settings: settings, change) { try await body(test, $0, $1) } }
+}
+
+/// Puts a pooler in transaction mode in front of a test's nodes; `body` gets a cluster whose nodes are behind it.
+package func withPooler<Value>(
+    for test: TestCluster, settings: [String] = [], _ change: (inout ClusterConfiguration) -> Void = { _ in },
+    _ body: (Cluster, TestPooler) async throws -> Value
+) async throws -> Value {
+    let pooler = try await TestPooler.start(for: test, settings: settings)
+    do {
+        let cluster = try test.another { configuration in
+            for index in configuration.nodes.indices {
+                configuration.nodes[index].conninfo = pooler.conninfo(configuration.nodes[index].name)
+                configuration.nodes[index].pooler = .transaction
             }
-            defer { cluster.close() }
-            let value = try await body(test, cluster, pooler)
-            await pooler.remove()
-            return value
-        } catch {
-            await pooler.remove()
-            throw error
+            change(&configuration)
         }
+        defer { cluster.close() }
+        let value = try await body(cluster, pooler)
+        await pooler.remove()
+        return value
+    } catch {
+        await pooler.remove()
+        throw error
     }
 }

@@ -17,11 +17,21 @@ struct Program: Sendable {
     let arguments: [String]
     var failpoints: String?
     var input: String?
+    /// How far its clock goes before everybody else's, in seconds; needs libfaketime.
+    var clockSkew: Int?
 
     /// Built beside the tests.
     private var path: String {
         let own = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
         return URL(fileURLWithPath: own).deletingLastPathComponent().appendingPathComponent(name).path
+    }
+
+    private static func fakeTime() throws -> String {
+        let folders = ((try? FileManager.default.contentsOfDirectory(atPath: "/usr/lib")) ?? []).map { "/usr/lib/\($0)/faketime/libfaketime.so.1" }
+        guard let path = (folders + ["/usr/lib/faketime/libfaketime.so.1"]).first(where: { access($0, R_OK) == 0 }) else {
+            throw TestFailure("libfaketime is not installed: run scripts/bootstrap --tests")
+        }
+        return path
     }
 
     /// Runs it to its end.
@@ -34,6 +44,15 @@ struct Program: Sendable {
         process.arguments = arguments
         var environment = ProcessInfo.processInfo.environment
         environment["TANDEM_FAILPOINTS"] = failpoints
+        if let clockSkew {
+            environment["LD_PRELOAD"] = try Self.fakeTime()
+            environment["FAKETIME"] = "\(clockSkew < 0 ? "" : "+")\(clockSkew)s"
+            // The machine's time since its start goes as ever, as it does where a clock is wrong.
+            environment["FAKETIME_DONT_FAKE_MONOTONIC"] = "1"
+            // The first program under the library sets up what it shares, and Swift would not see its own arguments; env becomes the program itself.
+            process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+            process.arguments = [path] + arguments
+        }
         process.environment = environment
         process.standardOutput = FileHandle.nullDevice
         process.standardError = FileHandle.nullDevice

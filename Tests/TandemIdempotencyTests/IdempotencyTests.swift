@@ -1,3 +1,4 @@
+import MetricsTestKit
 import TandemCluster
 import TandemCore
 import TandemPostgres
@@ -46,6 +47,37 @@ struct IdempotencyTests {
             #expect(failed?.sqlState?.rawValue == "22012")
             guard case .first = try await pay(idempotency, other) else { throw TestFailure("the key is not free") }
             #expect(try await test.count("n1", "payment") == 2)
+        }
+    }
+
+    @Test("requests and removed keys are counted, and the doctor sees that nobody removes any")
+    func operated() async throws {
+        let metrics = TestMetrics(), labels = [("cluster", "test"), ("node", "n1")]
+        try await withCluster(1, modules: [.sagas, .idempotency], { $0.metrics = metrics }) { test in
+            let idempotency = Idempotency(test.cluster, on: "n1"), response = StoredResponse(status: 204)
+            func total(_ outcome: String) throws -> Int64 {
+                try metrics.expectCounter("tandem_idempotency_requests_total", labels + [("outcome", outcome)]).totalValue
+            }
+            for _ in 0..<3 { _ = try await idempotency.once(key, print, statements: [], response: response) }
+            _ = await refusal { try await idempotency.once(key, RequestFingerprint("other"), statements: [], response: response) }
+            _ = try await idempotency.claim(IdempotencyKey(scope: "tests", key: "claimed"), print)
+            _ = try await idempotency.claim(IdempotencyKey(scope: "tests", key: "claimed"), print)
+            #expect(try total("first") == 2 && total("replayed") == 2 && total("mismatch") == 1 && total("in_progress") == 1)
+            #expect(try await idempotency.examine().map(\.status) == [.ok])
+            try await test.value(
+                "n1",
+                """
+                INSERT INTO tandem.idempotency (scope, key, fingerprint, expires_at)
+                SELECT 'old', i::text, sha256(''), now() - interval '2 hours' FROM generate_series(1, 2000) i
+                """)
+            #expect(try await idempotency.examine().map(\.status) == [.notice])
+            #expect(try await idempotency.clean() == 2000)
+            #expect(try metrics.expectCounter("tandem_idempotency_keys_removed_total", labels).totalValue == 2000)
+            #expect(try await idempotency.examine().map(\.status) == [.ok])
+        }
+        try await withCluster(1) { test in
+            let findings = try await Idempotency(test.cluster, on: "n1").examine()
+            #expect(findings.map(\.status) == [.notice])
         }
     }
 

@@ -1,7 +1,7 @@
 import Foundation
 
 extension Rule {
-    static let text: [Rule] = [nothingIsPostponed, nothingIsPrinted, readmeIsShort, linksResolve]
+    static let text: [Rule] = [nothingIsPostponed, nothingIsPrinted, readmeIsShort, metricsAreListed, linksResolve]
 
     static let nothingIsPostponed = Rule("nothing in the sources is postponed") { house in
         let marks = Pattern(#"\b(TODO|FIXME|XXX)\b"#)
@@ -20,6 +20,14 @@ extension Rule {
         guard let readme = house.file("README.md") else { return [] }
         let lines = readme.text.split(separator: "\n", omittingEmptySubsequences: false).count - (readme.text.hasSuffix("\n") ? 1 : 0)
         return lines > 150 ? ["README.md has \(lines) lines"] : []
+    }
+
+    static let metricsAreListed = Rule("docs/metrics.md lists every metric of the sources, and no other") { house in
+        let name = Pattern(#""(tandem_[a-z_]+)""#), row = Pattern(#"^\| `(tandem_[a-z_]+)`"#)
+        let made = Set(house.sources.filter { $0.path.hasSuffix("/Telemetry.swift") }.flatMap { name.matches(in: $0.text).map(\.text) })
+        let listed = Set(house.file("docs/metrics.md").map { row.matches(in: $0.text).map(\.text) } ?? [])
+        return made.subtracting(listed).sorted().map { "docs/metrics.md does not list \($0)" }
+            + listed.subtracting(made).sorted().map { "docs/metrics.md lists \($0), which nobody makes" }
     }
 
     static let linksResolve = Rule("every relative link of a Markdown file leads to a file of the package") { house in

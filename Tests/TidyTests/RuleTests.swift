@@ -93,6 +93,8 @@ struct RuleTests {
         Example(.nothingIsPrinted, [cluster: "print(\"hello\")"]),
         Example(.nothingIsPrinted, [cluster: "let a = \"\\(print(1))\""]),
         Example(.readmeIsShort, ["README.md": String(repeating: "line\n", count: 151)]),
+        Example(.metricsAreListed, ["Sources/TandemCluster/Telemetry.swift": "case a = \"tandem_a_total\""]),
+        Example(.metricsAreListed, ["docs/metrics.md": "| `tandem_a_total` | counter |"]),
         Example(.linksResolve, ["README.md": "See [the guide](docs/guide.md)."]),
         Example(.linksResolve, ["docs/a.md": "[b](b.md)", "b.md": ""]),
         Example(.linksResolve, ["docs/a.md": "[out](../../b.md)"]),
@@ -138,6 +140,9 @@ struct RuleTests {
         Example(.nothingIsPrinted, [cluster: "log.print(1); fingerprint(1); func print(_ a: Int) {}"]),
         Example(.nothingIsPrinted, [command: "print(1)", example: "print(1)"]),
         Example(.readmeIsShort, ["README.md": String(repeating: "line\n", count: 150)]),
+        Example(
+            .metricsAreListed,
+            ["Sources/TandemCluster/Telemetry.swift": "case a = \"tandem_a_total\"", "docs/metrics.md": "| `tandem_a_total` | counter |\n| `tandem.span` | |"]),
         Example(.linksResolve, ["docs/a.md": "[b](../b.md#part) [c](.) [d](/b.md) [`e`](adr/)", "b.md": "", "docs/adr/1.md": ""]),
         Example(.linksResolve, ["a.md": "[f](#here) [g](https://example.org/x.md) [h](mailto:x@example.org)"]),
         Example(.linksResolve, ["a.md": "```\n[b](b.md)\n```\nand `[c](c.md)`, ![d](e%20f.png \"title\")", "e f.png": ""]),

@@ -8,7 +8,7 @@ struct Saga: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run sagas: work in steps over several databases and services that ends all done or all undone.",
         subcommands: [
-            Start.self, List.self, Show.self, Signal.self, Retry.self, Skip.self, Resolve.self, Cancel.self, Run.self,
+            Start.self, List.self, Show.self, Signal.self, Retry.self, Skip.self, Resolve.self, Cancel.self, Reconcile.self, Run.self,
         ])
 
     /// Which saga a command is about.

@@ -18,7 +18,8 @@ extension SchemaModule {
         tandem.idempotency_look_up(text, text, bytea), tandem.phased_claim(text, text, bytea, interval, interval, uuid), \
         tandem.phased_advance(text, text, uuid, text, interval, interval, uuid), \
         tandem.phased_complete(text, text, uuid, integer, json, bytea, interval), tandem.phased_settle(text, text, uuid, integer, json, bytea, interval), \
-        tandem.phased_release(text, text, uuid, boolean, interval), tandem.idempotency_sweep(bigint, integer)
+        tandem.phased_release(text, text, uuid, boolean, interval), tandem.idempotency_sweep(bigint, integer), \
+        tandem.idempotency_sample(float8, integer)
         """
     private static let inner = """
         tandem.phased_settings(), tandem.idempotency_retry(timestamptz), tandem.idempotency_check(text, text, interval, json, bytea), \

@@ -421,6 +421,17 @@ BEGIN
 END
 $function$;
 
+-- For whoever examines the node: of a sample of pages, how many keys there are, and how many of them have expired so many seconds ago or earlier.
+CREATE FUNCTION tandem.idempotency_sample(sample float8, late integer, OUT seen bigint, OUT overdue bigint, OUT pages bigint)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    pages := pg_relation_size('tandem.idempotency') / current_setting('block_size')::bigint;
+    SELECT count(*), count(*) FILTER (WHERE i.expires_at < clock_timestamp() - $2 * interval '1 second') INTO seen, overdue
+    FROM tandem.idempotency i TABLESAMPLE SYSTEM (least(100, 100 * $1 / greatest(pages, 1)));
+END
+$function$;
+
 REVOKE EXECUTE ON FUNCTION tandem.fingerprint(bytea[]), tandem.idempotency_check(text, text, interval, json, bytea),
     tandem.idempotency_retry(timestamptz),
     tandem.idempotency_take(text, text, bytea, interval, integer, json, bytea, uuid, timestamptz, uuid),
@@ -430,4 +441,4 @@ REVOKE EXECUTE ON FUNCTION tandem.fingerprint(bytea[]), tandem.idempotency_check
     tandem.phased_advance(text, text, uuid, text, interval, interval, uuid),
     tandem.phased_complete(text, text, uuid, integer, json, bytea, interval), tandem.phased_release(text, text, uuid, boolean, interval), tandem.phased_settings(),
     tandem.phased_settle(text, text, uuid, integer, json, bytea, interval),
-    tandem.idempotency_sweep(bigint, integer) FROM PUBLIC;
+    tandem.idempotency_sweep(bigint, integer), tandem.idempotency_sample(float8, integer) FROM PUBLIC;

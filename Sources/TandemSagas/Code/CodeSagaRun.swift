@@ -37,7 +37,9 @@ struct CodeSagaRun {
         let store = engine.store, id = saga.id
         if saga.isSettled {
             try await store.close(saga)
-            return SagaEnding(id: saga.id, epoch: saga.epoch, state: saga.state, output: nil, error: nil, course: nil)
+            let ending = SagaEnding(id: saga.id, epoch: saga.epoch, state: saga.state, output: nil, error: nil, course: nil)
+            engine.telemetry.ended(ending)
+            return ending
         }
         let entries = saga.isFresh ? [] : try await store.definitely { try await store.journal(of: id) }
         journal = CodeJournal(entries, isBack: saga.isBack)

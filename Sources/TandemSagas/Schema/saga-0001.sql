@@ -40,6 +40,9 @@ CREATE UNIQUE INDEX saga_key ON tandem.saga (name, key) WHERE key IS NOT NULL;
 
 CREATE INDEX saga_due ON tandem.saga (due_at) WHERE due_at IS NOT NULL;
 
+-- Those that an operator has to look at: few.
+CREATE INDEX saga_stuck ON tandem.saga (state) WHERE state IN ('stuck_forward', 'stuck_compensation');
+
 CREATE INDEX saga_ended ON tandem.saga (ended_at) WHERE ended_at IS NOT NULL;
 
 -- What happened to a saga that its steps' own records do not tell: attempts that failed, steps outside of databases, its turning back, what operators did.

@@ -1,3 +1,4 @@
+import TandemCore
 import TandemPostgres
 
 /// Many who write the same kind of thing share one statement and its commit.
@@ -52,6 +53,9 @@ final class GroupCommit<Item: Sendable, Answer: Sendable>: Sendable {
         }
     }
 
+    /// How many wait for their turn.
+    var waiting: Int { state.withLock { $0.waiters.count } }
+
     private func lead(_ own: Item) async throws -> Answer {
         let others = state.withLock { state in
             let taken = Array(state.waiters.prefix(most - 1))
@@ -59,17 +63,31 @@ final class GroupCommit<Item: Sendable, Answer: Sendable>: Sendable {
             return taken
         }
         let items = [own] + others.map(\.item), write = write
-        let result: Result<[Answer], any Error>
         // Whoever leads may be cancelled; the others are not.
-        result = await Task { try await write(items) }.result
+        let results = await Task { await Self.write(items, write) }.value
         let next = state.withLock { state -> Waiter? in
             state.isLed = !state.waiters.isEmpty
             return state.waiters.isEmpty ? nil : state.waiters.removeFirst()
         }
         // The next leader first: it writes while these go on.
         if let next { pass(to: next) }
-        for (index, waiter) in others.enumerated() { waiter.continuation.resume(returning: .answered(result.map { $0[index + 1] })) }
-        return try result.get()[0]
+        for (index, waiter) in others.enumerated() { waiter.continuation.resume(returning: .answered(results[index + 1])) }
+        return try results[0].get()
+    }
+
+    /// Writes all in one statement, or, where the server has refused that, each in its own: one that cannot be written fails alone.
+    private static func write(_ items: [Item], _ write: @Sendable ([Item]) async throws -> [Answer]) async -> [Result<Answer, any Error>] {
+        do { return try await write(items).map { .success($0) } } catch let error as TandemError
+            where items.count > 1 && error.effect == .rolledBack && !error.isRetrySafe && error.sqlState != nil
+        {
+            var results: [Result<Answer, any Error>] = []
+            for item in items {
+                do { results.append(.success(try await write([item])[0])) } catch { results.append(.failure(error)) }
+            }
+            return results
+        } catch {
+            return items.map { _ in .failure(error) }
+        }
     }
 
     /// Lets a waiter lead: its item is in its own hands.

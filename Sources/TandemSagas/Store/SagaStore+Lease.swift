@@ -15,15 +15,16 @@ extension SagaStore {
         let result = try await node.result(
             of: """
                 WITH due AS (
-                    SELECT id FROM tandem.saga WHERE due_at <= pg_catalog.clock_timestamp()
+                    SELECT id, owner IS NOT NULL AS is_taken_over FROM tandem.saga WHERE due_at <= pg_catalog.clock_timestamp()
                       AND (NOT is_code OR definition = ANY (SELECT pg_catalog.decode(c, 'hex') FROM unnest(\(code)::text[]) c))
                     ORDER BY due_at LIMIT \(most)::int FOR UPDATE SKIP LOCKED)
                 UPDATE tandem.saga s SET owner = \(owner), epoch = s.epoch + 1, waits_for = NULL, is_woken = false,
                     due_at = pg_catalog.clock_timestamp() + \(lease.milliseconds)::int8 * interval '1 ms'
                 FROM due WHERE s.id = due.id
                 RETURNING s.id, s.name, pg_catalog.encode(s.definition, 'hex'), s.is_code, s.input, s.epoch, s.state,
-                    (extract(epoch FROM s.deadline_at - pg_catalog.clock_timestamp()) * 1000)::int8
+                    (extract(epoch FROM s.deadline_at - pg_catalog.clock_timestamp()) * 1000)::int8, due.is_taken_over
                 """, timeout: patience)
+        telemetry.tookOver((0..<result.rowCount).count { result.text($0, 8) == "t" })
         return (0..<result.rowCount).compactMap { row in
             guard let id = result.text(row, 0).flatMap({ SagaID($0) }), let name = result.text(row, 1), let definition = result.text(row, 2),
                 let epoch = result.text(row, 5).flatMap({ Int64($0) })
@@ -86,6 +87,7 @@ extension SagaStore {
                     """, timeout: patience)
         }
         if written.rowCount == 0 { throw Fenced() }
+        telemetry.noted(entries)
     }
 
     /// Makes it durable that a saga turns back.

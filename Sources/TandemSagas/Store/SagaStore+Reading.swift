@@ -34,6 +34,29 @@ extension SagaStore {
         return (summary, body.only)
     }
 
+    /// What is to be done, over all workers.
+    struct Backlog: Sendable {
+        /// Sagas that somebody runs, or that are run again at a time.
+        let open: Int
+        /// Sagas that need an operator.
+        let stuck: Int
+        /// For how long the first of them has been due, in seconds, and nobody has taken it.
+        let overdue: Double
+    }
+
+    /// Asks for the backlog; both answers come from small indexes.
+    func backlog() async throws -> Backlog {
+        let result = try await node.result(
+            of: """
+                SELECT (SELECT count(*) FROM tandem.saga WHERE due_at IS NOT NULL),
+                    (SELECT count(*) FROM tandem.saga WHERE state IN ('stuck_forward', 'stuck_compensation')),
+                    (SELECT greatest(0, coalesce(extract(epoch FROM pg_catalog.clock_timestamp() - min(due_at)), 0)) FROM tandem.saga WHERE due_at IS NOT NULL)
+                """, timeout: patience)
+        return Backlog(
+            open: result.text(0, 0).flatMap { Int($0) } ?? 0, stuck: result.text(0, 1).flatMap { Int($0) } ?? 0,
+            overdue: result.text(0, 2).flatMap { Double($0) } ?? 0)
+    }
+
     func inputAndCourse(of id: SagaID) async throws -> (input: String, courses: [SagaRun.Course]) {
         let result = try await node.result(of: "SELECT input, course FROM tandem.saga WHERE id = \(id.description)::uuid", timeout: patience)
         guard result.rowCount > 0 else { return ("null", []) }

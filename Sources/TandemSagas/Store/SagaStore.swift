@@ -19,6 +19,7 @@ final class SagaStore: Sendable {
     let lease: Duration
     /// How long one statement may take.
     let patience: Duration
+    let telemetry: Telemetry
     private let starts: GroupCommit<SagaStart, (id: SagaID, isNew: Bool)>
     private let ends: GroupCommit<SagaEnding, Bool>
     private let known = Locked<[String: String]>([:])
@@ -29,11 +30,13 @@ final class SagaStore: Sendable {
     ///   - owner: what this process calls itself.
     ///   - lease: how long a saga belongs to a worker that does not extend it.
     ///   - patience: how long one statement may take.
-    init(_ node: Node, owner: String, lease: Duration, patience: Duration) {
+    ///   - telemetry: is told.
+    init(_ node: Node, owner: String, lease: Duration, patience: Duration, telemetry: Telemetry) {
         self.node = node
         self.owner = owner
         self.lease = lease
         self.patience = patience
+        self.telemetry = telemetry
         starts = GroupCommit { try await Self.insert($0, node, lease, patience) }
         ends = GroupCommit { try await Self.end($0, node, patience) }
     }

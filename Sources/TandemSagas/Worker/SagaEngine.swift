@@ -13,6 +13,7 @@ final class SagaEngine: Sendable {
     let queue = SagaQueue()
     let held = HeldSagas()
     let watchers = SagaWatchers()
+    let telemetry: Telemetry
     private let compiled = Locked<[String: CompiledSaga]>([:])
     /// The hashes of definitions that were started here: what they are is looked at once, and not with each saga.
     private let registered = Locked<[SagaDefinition: String]>([:])
@@ -26,7 +27,8 @@ final class SagaEngine: Sendable {
         self.options = options
         let home = options.home ?? cluster.configuration.nodes[0].name
         _ = try cluster.node(home)
-        store = SagaStore(cluster[home], owner: cluster.coordinator, lease: options.lease, patience: options.patience)
+        telemetry = Telemetry(cluster.configuration)
+        store = SagaStore(cluster[home], owner: cluster.coordinator, lease: options.lease, patience: options.patience, telemetry: telemetry)
     }
 
     /// Checks and stores a definition, once.
@@ -44,8 +46,9 @@ final class SagaEngine: Sendable {
         return hash
     }
 
-    /// Says that an operator has to look, where that is so.
+    /// Says how a saga ended, and that an operator has to look, where that is so.
     func report(_ ending: SagaEnding, _ cause: TandemError?) {
+        telemetry.ended(ending)
         guard !ending.isEnd else { return }
         logger.warning(
             "a saga is stuck: `tandem saga show` tells where, `retry`, `skip` and `resolve` go on",

@@ -23,6 +23,7 @@ struct SagaRetention {
         while true {
             let count = try await once()
             removed += count
+            engine.telemetry.removed(count)
             if count < Self.batch { return removed }
             try Task.checkCancellation()
         }

@@ -90,7 +90,9 @@ struct SagaRun {
         if saga.isSettled {
             try await releaseLocks()
             try await engine.store.close(saga)
-            return SagaEnding(id: saga.id, epoch: saga.epoch, state: saga.state, output: nil, error: nil, course: nil)
+            let ending = SagaEnding(id: saga.id, epoch: saga.epoch, state: saga.state, output: nil, error: nil, course: nil)
+            engine.telemetry.ended(ending)
+            return ending
         }
         try await resume()
         try await withThrowingTaskGroup(of: Event.self) { group in

@@ -7,6 +7,9 @@ import TandemTransactions
 struct SagaWorker {
     let engine: SagaEngine
 
+    /// How often the gauges are set.
+    private static let observation = Duration.seconds(15)
+
     private var options: SagaOptions { engine.options }
     private var logger: Logger { engine.logger }
 
@@ -25,6 +28,7 @@ struct SagaWorker {
                 group.addTask { await claim() }
                 group.addTask { await extend() }
                 group.addTask { await forget() }
+                group.addTask { await observe() }
             }
         } onCancel: {
             close(generation)
@@ -59,6 +63,7 @@ struct SagaWorker {
             } catch {
                 engine.watchers.tell(saga.id, nil)
                 if error is SagaStore.Fenced {
+                    engine.telemetry.lost()
                     logger.debug("a saga belongs to another worker", metadata: ["tandem.saga": "\(saga.id)"])
                 } else if !(error is CancellationError) {
                     logger.warning("a saga cannot be run now", metadata: ["tandem.saga": "\(saga.id)", "tandem.reason": "\(error)"])
@@ -122,6 +127,15 @@ struct SagaWorker {
             do { try await retention.run() } catch {
                 if !Task.isCancelled { logger.warning("sagas that have ended stay for now", metadata: ["tandem.reason": "\(error)"]) }
             }
+        }
+    }
+
+    /// Tells the gauges how things stand.
+    private func observe() async {
+        guard engine.telemetry.isMeasured else { return }
+        while !Task.isCancelled {
+            if let backlog = try? await engine.store.backlog() { engine.telemetry.observed(backlog) }
+            do { try await Task.sleep(for: Self.observation) } catch { return }
         }
     }
 

@@ -36,7 +36,7 @@ public struct DoctorReport: Sendable, Codable {
         /// The SQL that mends it, where SQL does.
         public let sql: String?
 
-        init(_ node: NodeName, _ check: String, _ status: Status, _ message: String, sql: String? = nil) {
+        package init(_ node: NodeName, _ check: String, _ status: Status, _ message: String, sql: String? = nil) {
             self.node = node
             self.check = check
             self.status = status
@@ -47,6 +47,9 @@ public struct DoctorReport: Sendable, Codable {
 
     /// The findings, node by node in the configuration's order.
     public let findings: [Finding]
+
+    /// A report of findings.
+    package init(findings: [Finding]) { self.findings = findings }
 
     /// The gravest of them.
     public var status: Status { findings.map(\.status).max() ?? .ok }

@@ -61,6 +61,19 @@ public struct Node: Sendable {
         try await run(sql, timeout)?.rows(of: name, as: repeat each types) ?? []
     }
 
+    /// Runs a query of one column and returns its values.
+    ///
+    /// - Parameters:
+    ///   - sql: one statement that returns rows of one column.
+    ///   - type: the column's type.
+    ///   - timeout: how long everything may take.
+    /// - Returns: the values, in order.
+    /// - Throws: as the function for several columns does.
+    @inlinable
+    public func query<Column: PostgresDecodable>(_ sql: SQL, as type: Column.Type, timeout: Duration = Node.patience) async throws -> [Column] {
+        try await run(sql, timeout)?.rows(of: name, as: type) ?? []
+    }
+
     /// Runs a query and returns its rows as values of a `Decodable` type, by column name.
     ///
     /// - Parameters:
@@ -68,7 +81,7 @@ public struct Node: Sendable {
     ///   - type: the type of each row; its keys are column names, as they are or in snake case.
     ///   - timeout: how long everything may take.
     /// - Returns: the rows, in order.
-    /// - Throws: what ``query(_:as:timeout:)`` throws.
+    /// - Throws: what `query(_:as:timeout:)` throws.
     public func query<T: Decodable>(_ sql: SQL, decoding type: T.Type, timeout: Duration = Node.patience) async throws -> [T] {
         try await run(sql, timeout)?.rows(of: name, decoding: type) ?? []
     }

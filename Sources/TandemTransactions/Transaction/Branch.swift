@@ -51,6 +51,20 @@ public struct Branch: Sendable {
         try await result(of: sql)?.rows(of: node, as: repeat each types) ?? []
     }
 
+    /// Runs a query of one column and returns its values.
+    ///
+    /// A function of its own, since the compiler does not see a tuple of one element as that element where the type is still to be found, as in a closure that returns it.
+    ///
+    /// - Parameters:
+    ///   - sql: one statement that returns rows of one column.
+    ///   - type: the column's type.
+    /// - Returns: the values, in order.
+    /// - Throws: as the function for several columns does.
+    @inlinable
+    public func query<Column: PostgresDecodable>(_ sql: SQL, as type: Column.Type) async throws -> [Column] {
+        try await result(of: sql)?.rows(of: node, as: type) ?? []
+    }
+
     @usableFromInline
     func result(of sql: SQL) async throws -> ResultSet? { try await session.run([try Statement(sql)]).last }
 

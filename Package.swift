@@ -32,11 +32,19 @@ let package = Package(
         .library(name: "TandemConfiguration", targets: ["TandemConfiguration"]),
         .library(name: "TandemSagas", targets: ["TandemSagas"]),
         .library(name: "TandemIdempotency", targets: ["TandemIdempotency"]),
+        .library(name: "TandemMessaging", targets: ["TandemMessaging"]),
+        .library(name: "TandemOutbox", targets: ["TandemOutbox"]),
+        .library(name: "TandemInbox", targets: ["TandemInbox"]),
+        .library(name: "TandemRabbitMQ", targets: ["TandemRabbitMQ"]),
         .library(name: "TandemHummingbird", targets: ["TandemHummingbird"]),
         .library(name: "TandemHTTPSteps", targets: ["TandemHTTPSteps"]),
         .library(name: "TandemTestKit", targets: ["TandemTestKit"]),
         .executable(name: "tandem", targets: ["TandemCommand"]),
         .executable(name: "tandem-demo", targets: ["TandemDemo"]),
+    ],
+    traits: [
+        .trait(name: "RabbitMQ", description: "The command sends events to RabbitMQ, by librabbitmq. The product TandemRabbitMQ is there all the same."),
+        .default(enabledTraits: ["RabbitMQ"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -57,6 +65,7 @@ let package = Package(
     targets: [
         // ground
         .systemLibrary(name: "CLibPQ"),
+        .systemLibrary(name: "CRabbitMQ"),
         room("TandemCore"),
         room("TandemFailpoints"),
         // driver, cluster, transaction
@@ -80,17 +89,26 @@ let package = Package(
         room(
             "TandemIdempotency", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", logging, metrics],
             resources: [.embedInCode("Schema/idempotency-0001.sql")]),
+        room("TandemMessaging", ["TandemCore"]),
+        room(
+            "TandemOutbox",
+            ["TandemCore", "TandemFailpoints", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemMessaging", logging, metrics],
+            resources: [.embedInCode("Schema/outbox-0001.sql")]),
+        room(
+            "TandemInbox", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemMessaging", logging, metrics],
+            resources: [.embedInCode("Schema/inbox-0001.sql")]),
         room("Tandem", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions"]),
         // adapters
         room(
             "TandemConfiguration",
-            ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", .product(name: "Yams", package: "Yams")]),
+            ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", "TandemOutbox", .product(name: "Yams", package: "Yams")]),
         room(
             "TandemHTTPSteps",
             [
                 "TandemSagas", .product(name: "AsyncHTTPClient", package: "async-http-client"), .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
             ]),
+        room("TandemRabbitMQ", ["CRabbitMQ", "TandemCore", "TandemMessaging"]),
         room(
             "TandemHummingbird",
             [
@@ -102,13 +120,19 @@ let package = Package(
             "TandemTestKit",
             ["TandemCore", "TandemLocal", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio")]),
         // command
-        room("TandemBench", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", "TandemIdempotency", "TandemLocal"]),
+        room(
+            "TandemBench",
+            [
+                "TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", "TandemIdempotency", "TandemMessaging", "TandemOutbox",
+                "TandemInbox", "TandemLocal",
+            ]),
         room("TandemChaos", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", "TandemLocal", "TandemTestKit"]),
         .executableTarget(
             name: "TandemCommand",
             dependencies: [
                 "Tandem", "TandemCore", "TandemFailpoints", "TandemCluster", "TandemTransactions", "TandemConfiguration", "TandemLocal", "TandemBench",
-                "TandemChaos", "TandemSagas", "TandemHTTPSteps", "TandemIdempotency", arguments, lifecycle, logging,
+                "TandemChaos", "TandemSagas", "TandemHTTPSteps", "TandemIdempotency", "TandemMessaging", "TandemOutbox", "TandemInbox",
+                .target(name: "TandemRabbitMQ", condition: .when(traits: ["RabbitMQ"])), arguments, lifecycle, logging,
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
             swiftSettings: house),
@@ -122,7 +146,7 @@ let package = Package(
         .target(
             name: "TandemTestSupport",
             dependencies: ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", "TandemLocal", logging], path: "Tests/Support",
-            swiftSettings: house),
+            exclude: ["rabbitmq.sh"], swiftSettings: house),
         tests(of: "TandemPostgres", ["TandemCore", "TandemLocal", "TandemTestSupport", logging]),
         tests(of: "TandemCluster", ["TandemCore", "TandemLocal", "TandemPostgres", "TandemTestSupport"]),
         tests(
@@ -166,6 +190,13 @@ let package = Package(
                 .product(name: "HummingbirdTesting", package: "hummingbird"), .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "NIOCore", package: "swift-nio"),
             ]),
+        tests(
+            of: "TandemOutbox",
+            ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemMessaging", "TandemTestSupport"]),
+        tests(
+            of: "TandemInbox",
+            ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemMessaging", "TandemOutbox", "TandemTestSupport"]),
+        tests(of: "TandemRabbitMQ", ["CRabbitMQ", "TandemCore", "TandemPostgres", "TandemMessaging", "TandemTestSupport"]),
         tests(of: "TandemLocal", ["TandemCore"]),
         tests(of: "TandemTestKit", ["TandemCore", "TandemLocal", "TandemPostgres", "TandemTestSupport"]),
         tests(of: "TandemChaos", ["TandemCore", "TandemTestSupport"]),

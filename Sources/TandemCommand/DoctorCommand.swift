@@ -23,7 +23,7 @@ struct DoctorCommand: AsyncParsableCommand, Reporting {
     var all = false
 
     mutating func run() async throws {
-        let (configuration, options) = try global.file()
+        let (configuration, options, _) = try global.file()
         let cluster = try Cluster(configuration)
         defer { cluster.close() }
         let report = try await Interruption.cancelling("interrupted") {

@@ -38,12 +38,12 @@ struct GlobalOptions: ParsableArguments {
     func configuration(logging level: Logger.Level = .error) throws -> ClusterConfiguration { try file(logging: level).cluster }
 
     /// The cluster of the configuration file, which logs to standard error, and how its capabilities run.
-    func file(logging level: Logger.Level = .error) throws -> (cluster: ClusterConfiguration, sagas: SagaOptions) {
+    func file(logging level: Logger.Level = .error) throws -> (cluster: ClusterConfiguration, sagas: SagaOptions, outbox: OutboxSection) {
         let file = try ConfigurationFile(path: path())
         var cluster = file.cluster
         cluster.logger = Logger(label: "tandem") { StreamLogHandler.standardError(label: $0) }
         cluster.logger.logLevel = level
-        return (cluster, file.sagas)
+        return (cluster, file.sagas, file.outbox)
     }
 
     /// Opens the cluster for its sagas while `body` runs.

@@ -12,7 +12,8 @@ struct Root: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            Dev.self, Init.self, DoctorCommand.self, Tx.self, Saga.self, Recover.self, Audit.self, Serve.self, SQLCommand.self, Uninstall.self, Bench.self,
+            Dev.self, Init.self, DoctorCommand.self, Tx.self, Saga.self, OutboxCommand.self, InboxCommand.self, Recover.self, Audit.self, Serve.self,
+            SQLCommand.self, Uninstall.self, Bench.self,
             Chaos.self,
             Config.self,
             Completion.self,

@@ -5,9 +5,17 @@ import TandemCluster
 import TandemCore
 import TandemHTTPSteps
 import TandemIdempotency
+import TandemConfiguration
+import TandemInbox
+import TandemMessaging
+import TandemOutbox
 import TandemSagas
 import TandemTransactions
 import UnixSignals
+
+#if RabbitMQ
+    import TandemRabbitMQ
+#endif
 
 /// `tandem serve`
 struct Serve: AsyncParsableCommand, Reporting {
@@ -16,10 +24,11 @@ struct Serve: AsyncParsableCommand, Reporting {
         case recovery
         case sagas
         case keys
+        case outbox
     }
 
     static let configuration = CommandConfiguration(
-        abstract: "Look after the cluster's transactions, sagas and idempotency keys until SIGTERM or SIGINT.",
+        abstract: "Look after the cluster's transactions, sagas, idempotency keys and events until SIGTERM or SIGINT.",
         discussion: "Any number may run anywhere, also beside programs that do the same with the library.")
 
     @OptionGroup var global: GlobalOptions
@@ -42,7 +51,7 @@ struct Serve: AsyncParsableCommand, Reporting {
     mutating func run() async throws { try await Self.run(global, try parts()) }
 
     static func run(_ global: GlobalOptions, _ parts: [Part]) async throws {
-        let (configuration, options) = try global.file(logging: .info)
+        let (configuration, options, outbox) = try global.file(logging: .info)
         let cluster = try Cluster(configuration)
         defer { cluster.close() }
         Talk.say("looking after the cluster \(configuration.name): \(configuration.nodes.map(\.name.rawValue).joined(separator: ", "))")
@@ -58,9 +67,52 @@ struct Serve: AsyncParsableCommand, Reporting {
             // Nodes without keys have nothing to be removed.
             for node in configuration.nodes { services.append(Work { try await TandemIdempotency.Idempotency(cluster, on: node.name).run() }) }
         }
+        if parts.contains(.outbox) {
+            for node in configuration.nodes {
+                services.append(Work { try await Outbox(cluster, on: node.name).run() })
+                services.append(Work { try await Inbox(cluster, on: node.name).run() })
+            }
+            for sink in outbox.sinks { services += try relays(cluster, sink) }
+        }
         let group = ServiceGroup(services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: configuration.logger)
         try await group.run()
         Talk.say("ended in order")
+    }
+}
+
+extension Serve {
+    private static func sink(_ section: RabbitMQSection) throws -> any TandemMessaging.Sink {
+        #if RabbitMQ
+            var broker = RabbitMQConfiguration()
+            (broker.host, broker.port, broker.virtualHost, broker.user, broker.exchange) = (
+                section.host, section.port, section.virtualHost, section.user, section.exchange
+            )
+            if let password = section.password { broker.password = password.value }
+            if section.isEncrypted { broker.tls = section.certificates.map { .init(certificates: $0) } ?? .init() }
+            switch section.routing {
+            case .topic: broker.routing = .topic
+            case .key: broker.routing = .key
+            case .queue(let name): broker.routing = .fixed(name)
+            }
+            return RabbitMQSink(broker)
+        #else
+            throw TandemError(
+                .configurationInvalid, "this program was built without RabbitMQ", nextStep: "build it with the trait RabbitMQ, which is on by default")
+        #endif
+    }
+
+    /// The relays of a sink, one for each of its sources.
+    private static func relays(_ cluster: Cluster, _ sink: OutboxSection.Sink) throws -> [any Service] {
+        try sink.sources.map { source in
+            let target: any TandemMessaging.Sink =
+                switch sink.kind {
+                case .postgres(let node, let queue): InboxSink(cluster, on: node, queue: queue)
+                case .rabbitMQ(let broker): try Self.sink(broker)
+                case .lines: TandemMessaging.LineSink { try StandardOutput.write($0) }
+                }
+            let relay = try OutboxRelay(cluster, from: source, to: sink.name, target, options: sink.options)
+            return Work { try await relay.run() }
+        }
     }
 }
 

@@ -90,7 +90,7 @@ struct ClusterReader {
         return ConnectionString.adding("passfile", absolute(passfile), to: text)
     }
 
-    private func password(_ section: LocatedNode.Section) throws -> Secret? {
+    func password(_ section: LocatedNode.Section) throws -> Secret? {
         let places = ["password", "passwordEnv", "passwordFile"].compactMap { section[$0] }
         guard let place = places.first else { return nil }
         if places.count > 1 {

@@ -26,9 +26,11 @@ public struct ConfigurationFile {
     public let cluster: ClusterConfiguration
     /// How its sagas run.
     public let sagas: SagaOptions
+    /// Where its events go.
+    public let outbox: OutboxSection
 
     /// The keys of the file's top: the cluster's, then those of capabilities.
-    static let keys = ["cluster", "defaults", "nodes", "retention", "recovery", "reactors", "preparedReserve", "sagas"]
+    static let keys = ["cluster", "defaults", "nodes", "retention", "recovery", "reactors", "preparedReserve", "sagas", "outbox"]
 
     /// Reads a configuration.
     ///
@@ -53,7 +55,9 @@ public struct ConfigurationFile {
         let document = try YAMLDocument(path: path, next: "name it with --config or TANDEM_CONFIG; `tandem dev` writes one")
         let folder = URL(fileURLWithPath: path).standardizedFileURL.deletingLastPathComponent().path
         let sections = try document.root.section(Self.keys)
-        cluster = try ClusterReader(sections: sections, folder: folder, environment: environment).read()
+        let reader = ClusterReader(sections: sections, folder: folder, environment: environment)
+        cluster = try reader.read()
         sagas = try SagaOptions(sections["sagas"], cluster)
+        outbox = try OutboxSection(sections["outbox"], cluster, password: reader.password)
     }
 }

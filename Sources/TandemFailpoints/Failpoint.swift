@@ -79,6 +79,13 @@ package enum Failpoint: String, CaseIterable, Hashable, Sendable {
     /// The saga's end is durable; nobody has been told.
     case sagaAfterEnd = "saga_after_end"
 
+    // MARK: outbox
+
+    /// A sink has events of a window, and nothing says so yet.
+    case relayAfterDelivery = "relay_after_delivery"
+    /// It is noted how far a sink has a window.
+    case relayAfterNote = "relay_after_note"
+
     // MARK: forgetting
 
     /// Before the horizon is raised.

@@ -9,7 +9,7 @@ struct TandemErrorTests {
     @Test("every code is listed once, with a meaning, advice and an exit code that is a failure")
     func table() {
         let codes = TandemError.Code.all
-        #expect(codes.count == 44)
+        #expect(codes.count == 49)
         #expect(Set(codes).count == codes.count)
         for code in codes {
             let first = code.rawValue.utf8.first ?? 0

@@ -23,6 +23,7 @@ struct Door: Sendable {
     static let table: [String: Door] = [
         // ground
         "CLibPQ": Door([]),
+        "CRabbitMQ": Door([]),
         "TandemCore": Door([]),
         "TandemFailpoints": Door([], outside: ["Glibc", "Synchronization"]),
         // driver
@@ -38,20 +39,28 @@ struct Door: Sendable {
         "TandemSagas": Door(transactions, outside: system.union(telemetry).union(["DequeModule"])),
         "TandemIdempotency": Door(
             transactions.subtracting(["TandemFailpoints"]).union(["TandemSagas"]), outside: system.union(telemetry)),
+        "TandemMessaging": Door(["TandemCore"]),
+        "TandemOutbox": Door(transactions.union(["TandemMessaging"]), outside: system.union(telemetry)),
+        "TandemInbox": Door(transactions.subtracting(["TandemFailpoints"]).union(["TandemMessaging"]), outside: system.union(telemetry)),
         "Tandem": Door(["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions"]),
         // adapters
-        "TandemConfiguration": Door(transactions.subtracting(["TandemFailpoints"]).union(["TandemSagas"]), outside: system.union(["Logging", "Yams"])),
+        "TandemConfiguration": Door(
+            transactions.subtracting(["TandemFailpoints"]).union(["TandemSagas", "TandemOutbox"]), outside: system.union(["Logging", "Yams"])),
         "TandemHTTPSteps": Door(["TandemSagas"], outside: ["AsyncHTTPClient", "NIOCore", "NIOHTTP1"]),
         "TandemHummingbird": Door(
             ["TandemCore", "TandemTransactions", "TandemIdempotency"], outside: ["Hummingbird", "HTTPTypes", "NIOCore"]),
+        "TandemRabbitMQ": Door(["CRabbitMQ", "TandemCore", "TandemMessaging"], outside: system),
         "TandemLocal": Door(["TandemCore"], outside: system.union(["Logging"])),
         "TandemTestKit": Door(["TandemCore", "TandemLocal"], outside: system.union(["NIOCore", "NIOPosix"])),
         // command
-        "TandemBench": Door(transactions.union(["TandemLocal", "TandemSagas", "TandemIdempotency"]), outside: system.union(["Logging", "ServiceLifecycle"])),
+        "TandemBench": Door(
+            transactions.union(["TandemLocal", "TandemSagas", "TandemIdempotency", "TandemMessaging", "TandemOutbox", "TandemInbox"]),
+            outside: system.union(["Logging", "ServiceLifecycle"])),
         "TandemChaos": Door(transactions.subtracting(["TandemFailpoints"]).union(["TandemLocal", "TandemTestKit", "TandemSagas"]), outside: system),
         "TandemCommand": Door(
             transactions.subtracting(["TandemPostgres"]).union([
                 "Tandem", "TandemBench", "TandemChaos", "TandemConfiguration", "TandemLocal", "TandemSagas", "TandemHTTPSteps", "TandemIdempotency",
+                "TandemMessaging", "TandemOutbox", "TandemInbox", "TandemRabbitMQ",
             ]),
             outside: system.union(["ArgumentParser", "Dispatch", "Logging", "ServiceLifecycle", "UnixSignals"])),
     ]
@@ -59,6 +68,7 @@ struct Door: Sendable {
     /// Modules that only the named targets may import, wherever else a file stands: in Sources, Tests or Examples.
     static let reserved: [String: Set<String>] = [
         "CLibPQ": ["TandemPostgres"],
+        "CRabbitMQ": ["TandemRabbitMQ", "TandemRabbitMQTests"],
         "Yams": ["TandemConfiguration"],
         "NIOCore": ["TandemTestKit", "TandemHTTPSteps", "TandemHummingbird", "TandemHummingbirdTests"],
         "Hummingbird": ["TandemHummingbird", "TandemHummingbirdTests"],

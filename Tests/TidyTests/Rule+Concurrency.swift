@@ -26,6 +26,10 @@ extension Rule {
         "Sources/TandemTransactions/":
             "back-off before a register is asked again, and recovery's interval: no other process says when it is done",
         "Sources/TandemSagas/": "back-off, polls, leases and durable timers: what is waited for is another process's, or time itself",
+        "Sources/TandemOutbox/": "polls for what others publish, leases, and back-off while a sink is down",
+        "Sources/TandemRabbitMQ/RabbitMQConsumer.swift": "back-off before a message is given back, and before a broker is tried again",
+        "Sources/TandemBench/OutboxBench.swift": "events at a rate, and polls for the end of a backlog",
+        "Sources/TandemInbox/": "polls for what others bring, and back-off before a message is tried again",
         "Sources/TandemIdempotency/": "an interval between rounds of cleaning",
         "Sources/TandemBench/DeadlockBench.swift": "it measures what happens while nothing does",
         "Sources/TandemChaos/": "a schedule of faults is times by definition, and what is prepared is polled",

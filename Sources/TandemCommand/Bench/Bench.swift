@@ -14,7 +14,7 @@ struct Bench: AsyncParsableCommand {
             Without -c it starts three local nodes of its own, with fsync on, and removes them. Machines drift: quote ratios of one run.
             Exit code 3 means that something was lost, and that no figure counts.
             """,
-        subcommands: [Commit.self, Deadlock.self, Driver.self, Lines.self, Recovery.self, Saga.self, Idempotency.self])
+        subcommands: [Commit.self, Deadlock.self, Driver.self, Lines.self, Recovery.self, Saga.self, Idempotency.self, Outbox.self, OutboxReader.self])
 
     /// `tandem bench commit`
     struct Commit: AsyncParsableCommand, Reporting {

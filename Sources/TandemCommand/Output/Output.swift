@@ -21,7 +21,7 @@ enum Output {
         }
     }
 
-    private static func isBrokenPipe(_ error: any Error) -> Bool {
+    static func isBrokenPipe(_ error: any Error) -> Bool {
         let error = error as NSError
         let cause = error.userInfo[NSUnderlyingErrorKey] as? NSError ?? error
         return cause.domain == NSPOSIXErrorDomain && cause.code == Int(EPIPE)

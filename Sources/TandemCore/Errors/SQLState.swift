@@ -64,6 +64,18 @@ public struct SQLState: RawRepresentable, Hashable, Sendable, Codable, CustomStr
     public static let idempotencyMismatch = SQLState(known: "TD422")
     /// TD423: another saga has locked the resource (`tandem.saga_take_lock`).
     public static let sagaResourceLocked = SQLState(known: "TD423")
+    /// TD503: the outbox has no such sink.
+    public static let outboxSinkUnknown = SQLState(known: "TD503")
+    /// TD508: the node was promoted since its outbox was last read.
+    public static let outboxPromoted = SQLState(known: "TD508")
+    /// TD509: the outbox was restored since it was last read.
+    public static let outboxRestored = SQLState(known: "TD509")
+    /// TD510: events of that time are not kept any more.
+    public static let outboxForgotten = SQLState(known: "TD510")
+    /// TD513: an event is too large (`tandem.publish`).
+    public static let eventTooLarge = SQLState(known: "TD513")
+    /// TD610: a message is older than what the inbox remembers (`tandem.receive`).
+    public static let messageTooOld = SQLState(known: "TD610")
     /// 23514: a check constraint is violated.
     public static let checkViolation = SQLState(known: "23514")
     /// 23P01: an exclusion constraint is violated.

@@ -96,6 +96,16 @@ extension TandemError {
         public static let sagaCancelled = Code(rawValue: "sagaCancelled")
         /// The saga has turned back, and a step that comes late may not happen any more.
         public static let sagaStepBarred = Code(rawValue: "sagaStepBarred")
+        /// An event is longer than what is kept.
+        public static let eventTooLarge = Code(rawValue: "eventTooLarge")
+        /// The database was restored since its outbox was last read.
+        public static let outboxRestored = Code(rawValue: "outboxRestored")
+        /// A sink does not take events now.
+        public static let sinkUnavailable = Code(rawValue: "sinkUnavailable")
+        /// A sink does not take an event, while it takes others.
+        public static let eventRefused = Code(rawValue: "eventRefused")
+        /// A message is older than what the inbox remembers.
+        public static let messageTooOld = Code(rawValue: "messageTooOld")
         /// There is nothing of this name or id.
         public static let notFound = Code(rawValue: "notFound")
         /// A server that Tandem itself started on this machine failed.

@@ -206,6 +206,26 @@ extension TandemError.Code {
             "the saga has turned back, and a step that comes late may not happen any more",
             "Nothing: the saga's other steps are undone."),
         Entry(
+            .eventTooLarge, .failed,
+            "an event is longer than what is kept: 1 MiB of payload by default, 64 KiB of headers, 1 KiB of topic or key",
+            "Store the data in a table or an object store, and publish a reference to it."),
+        Entry(
+            .outboxRestored, .refusedBySafetyRule,
+            "the database was restored or copied since its outbox was last read, so that nobody knows what of it was sent",
+            "Decide from where on events are sent: `tandem outbox rebase`."),
+        Entry(
+            .sinkUnavailable, .failed,
+            "a sink does not take events now",
+            "See whether the broker or service runs; the relay goes on by itself when it does."),
+        Entry(
+            .eventRefused, .failed,
+            "a sink does not take an event, while it takes others",
+            "Read why, then `tandem outbox retry` or `drop`."),
+        Entry(
+            .messageTooOld, .refusedBySafetyRule,
+            "a message is older than what the inbox remembers, so that nobody knows whether it was handled",
+            "Look whether it was, and acknowledge it; to handle it all the same, do so without receiving it."),
+        Entry(
             .notFound, .notFound,
             "there is nothing of this name or id",
             "Check the name; ids may be shortened to an unambiguous end of six or more characters."),

@@ -1,0 +1,103 @@
+import ArgumentParser
+import TandemCluster
+import TandemCore
+import TandemInbox
+
+/// `tandem inbox`
+struct InboxCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "inbox", abstract: "Messages that consumers have given up: look, and decide.", subcommands: [List.self, Retry.self, Drop.self])
+
+    /// `tandem inbox ls`
+    struct List: AsyncParsableCommand, Reporting {
+        static let configuration = CommandConfiguration(
+            commandName: "ls", abstract: "List messages that were given up, the oldest first.", discussion: "Exit code 3 where there are any.")
+
+        @OptionGroup var global: GlobalOptions
+
+        @Option(help: "Only this node.")
+        var node: String?
+
+        @Option(help: "Only those of this consumer or queue.")
+        var consumer: String?
+
+        @Option(help: "How many at most, of each node.")
+        var limit = 100
+
+        mutating func run() async throws {
+            let node = try node.map { try NodeName($0) }, consumer = consumer, limit = limit
+            let all = try await global.withCluster { cluster in
+                try await Interruption.cancelling("interrupted") {
+                    var all: [DeadMessage] = []
+                    for name in node.map({ [$0] }) ?? cluster.configuration.nodes.map(\.name) {
+                        all += try await Inbox(cluster, on: name).dead(consumer: consumer, limit: limit)
+                    }
+                    return all
+                }
+            }
+            switch global.format {
+            case .json: try Output.write(JSON.object([("messages", try JSON(all))]))
+            case .table:
+                guard !all.isEmpty else { return Talk.say("no message was given up") }
+                var table = TextTable("MESSAGE", "NODE", "CONSUMER", "TOPIC", "KEY", "REASON", "ATTEMPTS", "SINCE", "ERROR")
+                for message in all {
+                    table.add(
+                        message.id, message.node.rawValue, message.consumer, message.topic ?? "-", message.key ?? "-", message.reason, "\(message.attempts)",
+                        message.at, message.error ?? "-")
+                }
+                try Output.write(table)
+            }
+            if !all.isEmpty { throw Ending(.problemFound) }
+        }
+    }
+
+    /// `tandem inbox retry`
+    struct Retry: AsyncParsableCommand, Reporting {
+        static let configuration = CommandConfiguration(abstract: "Put messages that were given up back into their queue, behind what waits there.")
+
+        @OptionGroup var global: GlobalOptions
+        @OptionGroup var messages: Messages
+
+        mutating func run() async throws {
+            try await InboxCommand.decide(global, messages, "are handled again") { try await $0.retry(consumer: $1, ids: $2) }
+        }
+    }
+
+    /// `tandem inbox drop`
+    struct Drop: AsyncParsableCommand, Reporting {
+        static let configuration = CommandConfiguration(abstract: "Drop messages that were given up: they count as handled.")
+
+        @OptionGroup var global: GlobalOptions
+        @OptionGroup var messages: Messages
+
+        mutating func run() async throws {
+            try await InboxCommand.decide(global, messages, "are dropped") { try await $0.drop(consumer: $1, ids: $2) }
+        }
+    }
+
+    /// Which messages a command is about.
+    struct Messages: ParsableArguments {
+        @Option(help: "The inbox's node.")
+        var node: String
+
+        @Argument(help: "The consumer or queue.")
+        var consumer: String
+
+        @Argument(help: "The messages' ids.")
+        var ids: [String]
+    }
+
+    private static func decide(
+        _ global: GlobalOptions, _ messages: Messages, _ done: String, _ body: @escaping @Sendable (Inbox, String, [String]) async throws -> Int
+    ) async throws {
+        let name = try NodeName(messages.node), consumer = messages.consumer, ids = messages.ids
+        let count = try await global.withCluster { cluster in
+            try await Interruption.cancelling("interrupted; `tandem inbox ls` shows what is left") { try await body(Inbox(cluster, on: name), consumer, ids) }
+        }
+        switch global.format {
+        case .json: try Output.write(JSON.object([("messages", .number(count))]))
+        case .table: try Output.write(text: "\(count) messages \(done)")
+        }
+        if count == 0 { throw Ending(.notFound) }
+    }
+}

@@ -1,0 +1,178 @@
+import Logging
+public import TandemCluster
+public import TandemCore
+import TandemMessaging
+import TandemPostgres
+public import TandemTransactions
+
+/// Handles what is in a queue of an inbox, each message once and in order.
+///
+/// The handler's effects, the end of the message and whatever it publishes are one transaction of the inbox's node. Any number of consumers may run: one of them works at a time.
+///
+/// ```swift
+/// let consumer = InboxConsumer(cluster, on: "billing", queue: "orders") { message, branch in
+///     try await branch.execute("INSERT INTO invoice ...")
+///     try await branch.publish(topic: "invoice.created", key: message.event.key, payload: ...)
+/// }
+/// try await consumer.run()
+/// ```
+public struct InboxConsumer: Sendable {
+    /// How a consumer works.
+    public struct Options: Sendable {
+        /// Messages that are handled in one transaction.
+        public var batch = 100
+        /// How often a message is tried before it becomes a dead letter.
+        public var attempts = 5
+        /// The wait before the second attempt, which doubles each time up to ``longestWait``.
+        public var wait: Duration = .milliseconds(200)
+        /// See ``wait``.
+        public var longestWait: Duration = .seconds(60)
+        /// How often an empty queue is asked.
+        public var poll: Duration = .milliseconds(100)
+
+        /// Options with their defaults.
+        public init() {}
+    }
+
+    /// What handles a message, in the transaction that ends it. It may be called again for the same message, and then nothing of the first time is there.
+    public typealias Handler = @Sendable (_ message: InboxMessage, _ branch: Branch) async throws -> Void
+
+    /// The handler has thrown at this message.
+    private struct Failure: Error {
+        let message: InboxMessage
+        let cause: any Error
+    }
+
+    private let cluster: Cluster
+    private let node: NodeName
+    private let queue: String
+    private let options: Options
+    private let handler: Handler
+
+    /// A consumer.
+    ///
+    /// - Parameters:
+    ///   - cluster: whose node it is.
+    ///   - node: the inbox's node.
+    ///   - queue: the queue.
+    ///   - options: batches and attempts.
+    ///   - handler: what handles a message.
+    public init(_ cluster: Cluster, on node: NodeName, queue: String, options: Options = Options(), handler: @escaping Handler) {
+        self.cluster = cluster
+        self.node = node
+        self.queue = queue
+        self.options = options
+        self.handler = handler
+    }
+
+    /// Handles messages until the task is cancelled.
+    ///
+    /// - Throws: `notInitialised` where the node has no inbox. Cancellation rolls back what is under way, and ends without an error.
+    public func run() async throws {
+        // Keys whose first message has failed, until when. Another process knows nothing of it, and tries the message once more.
+        var held: [String: ContinuousClock.Instant] = [:]
+        var size = options.batch, failures = 0
+        while !Task.isCancelled {
+            held = held.filter { $0.value > .now }
+            do {
+                let handled = try await handle(size, without: Array(held.keys))
+                failures = 0
+                if handled > 0 { size = min(options.batch, size * 2) } else { try await Task.sleep(for: options.poll) }
+            } catch let failure as Failure {
+                // Nothing of the batch was done. Alone it says which message it is.
+                if size > 1 {
+                    size = 1
+                    continue
+                }
+                if Task.isCancelled { break }
+                do { try await fail(failure, &held) } catch {
+                    failures += 1
+                    do { try await Task.sleep(for: delay(failures)) } catch { break }
+                }
+            } catch is CancellationError {
+                break
+            } catch {
+                if Task.isCancelled { break }
+                let error = (error as? TandemError).map(Inbox.named) ?? error
+                if (error as? TandemError)?.code == .notInitialised { throw error }
+                if failures == 0 {
+                    cluster.configuration.logger.warning(
+                        "the inbox cannot be read now", metadata: ["tandem.node": "\(node)", "tandem.queue": "\(queue)", "tandem.reason": "\(error)"])
+                }
+                failures += 1
+                do { try await Task.sleep(for: delay(failures)) } catch { break }
+            }
+        }
+    }
+
+    /// What the consumers of a queue exclude each other by.
+    private static func lock(_ queue: String) -> SQL { "pg_catalog.hashtextextended('tandem.inbox ' || \(queue), 0)" }
+
+    /// Handles the next messages in one transaction.
+    ///
+    /// - Returns: how many.
+    private func handle(_ limit: Int, without held: [String]) async throws -> Int {
+        try await cluster[node].transaction { branch in
+            // One consumer of a queue at a time, for the time of this transaction.
+            guard
+                try await branch.query(
+                    "SELECT pg_catalog.pg_try_advisory_xact_lock(\(sql: Self.lock(queue)))", as: Bool.self) == [true]
+            else { return 0 }
+            let rows = try await branch.query(
+                """
+                SELECT q.place, q.id::text, q.source, q.topic, q.key, q.headers::text, q.content_type, q.payload,
+                    pg_catalog.to_char(q.published_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+                FROM tandem.inbox_queue q WHERE q.queue = \(queue) AND (q.key IS NULL OR q.key <> ALL (\(held)::text[])) ORDER BY q.place LIMIT \(limit)::int
+                """, as: Int64.self, String.self, String.self, String.self, String?.self, String?.self, String.self, [UInt8].self, String.self)
+            if rows.isEmpty { return 0 }
+            for (place, id, source, topic, key, headers, type, payload, time) in rows {
+                let event = Event(id: id, topic: topic, key: key, headers: Self.headers(headers), contentType: type, payload: payload, time: time)
+                let message = InboxMessage(event: event, source: source, place: place)
+                do { try await handler(message, branch) } catch let error as TandemError where error.isRetrySafe {
+                    // A deadlock, a conflict, a node that is gone: not the message's fault.
+                    throw error
+                } catch {
+                    throw Failure(message: message, cause: error)
+                }
+            }
+            try await branch.execute(
+                "DELETE FROM tandem.inbox_queue WHERE queue = \(queue) AND place = ANY (\(rows.map(\.0))::int8[])", rows: rows.count...rows.count)
+            return rows.count
+        }
+    }
+
+    private static func headers(_ text: String?) -> [Event.Header] {
+        guard let text, case .object(let entries)? = try? JSON(reading: text) else { return [] }
+        return entries.map { name, value in
+            if case .string(let text) = value { Event.Header(name, text) } else { Event.Header(name, value.text) }
+        }
+    }
+
+    private func delay(_ attempt: Int) -> Duration {
+        Backoff(base: options.wait, cap: options.longestWait).delay(attempt: max(0, attempt - 1), random: .random(in: 0..<1)) + .milliseconds(10)
+    }
+
+    /// Counts an attempt that failed, in a transaction of its own; the last one makes the message a dead letter.
+    private func fail(_ failure: Failure, _ held: inout [String: ContinuousClock.Instant]) async throws {
+        let message = failure.message
+        let reason = (failure.cause as? TandemError).map { "\($0.code): \($0.message)" } ?? "\(failure.cause)"
+        let queue = queue, most = options.attempts
+        let counted = try await cluster[node].transaction { branch in
+            // Behind whoever handles the queue now: he may have done it.
+            _ = try await branch.query("SELECT pg_catalog.pg_advisory_xact_lock(\(sql: Self.lock(queue)))::text", as: String.self)
+            return try await branch.query(
+                "SELECT f.attempts, f.is_dead FROM tandem.inbox_queue_fail(\(queue), \(message.place)::int8, \(reason), \(most)::int) f", as: Int.self,
+                Bool.self)
+        }
+        guard let (attempts, isDead) = counted.first else { return }
+        cluster.configuration.logger.warning(
+            isDead ? "a message was given up: `tandem inbox ls` shows it" : "a message could not be handled",
+            metadata: [
+                "tandem.node": "\(node)", "tandem.queue": "\(queue)", "tandem.event": "\(message.event.id)", "tandem.attempts": "\(attempts)",
+                "tandem.reason": "\(reason)",
+            ])
+        // Later ones of its key wait with it; where it has none, nothing waits but itself, and it would be tried at once: so all wait a little.
+        guard !isDead else { return }
+        if let key = message.event.key { held[key] = .now + delay(attempts) } else { try await Task.sleep(for: delay(attempts)) }
+    }
+}

@@ -1,0 +1,39 @@
+/// How a relay works.
+public struct RelayOptions: Sendable {
+    /// What happens to an event that a sink has refused again and again.
+    public enum Refusal: String, Sendable, CaseIterable {
+        /// It waits for an operator, and so do the later ones of its key.
+        case pause
+        /// It becomes a dead letter, and its key flows on.
+        case dead
+    }
+
+    /// How long a relay that gives no sign of life keeps its sink. Then another one goes on.
+    public var lease: Duration = .seconds(10)
+    /// The longest that it waits before it asks again whether there is something new.
+    public var poll: Duration = .milliseconds(200)
+    /// The most events that are read and handed to a sink at a time.
+    public var batch = 2000
+    /// The most bytes of payload of these, but for the last one.
+    public var batchBytes = 4 << 20
+    /// How often an event is tried before ``refusal`` holds.
+    public var attempts = 8
+    /// The wait before the second attempt, which doubles each time up to ``longestWait``; also that before a sink that is down is tried again.
+    public var wait: Duration = .milliseconds(200)
+    /// See ``wait``.
+    public var longestWait: Duration = .seconds(60)
+    /// What happens to an event that was refused that often.
+    public var refusal = Refusal.pause
+    /// Whether a sink that is new gets what is still there of the past; else it begins with what is published from then on.
+    public var isFromStart = false
+
+    /// Which topics the sink gets: whole ones, or beginnings followed by `*`; all where there are none.
+    public var topics: [String] = []
+
+    /// Options with their defaults.
+    public init() {}
+
+    func wants(_ topic: String) -> Bool {
+        topics.isEmpty || topics.contains { $0.hasSuffix("*") ? topic.hasPrefix($0.dropLast()) : topic == $0 }
+    }
+}

@@ -1,0 +1,208 @@
+import Logging
+import TandemCluster
+import TandemCore
+import TandemFailpoints
+import TandemMessaging
+import TandemPostgres
+import TandemTransactions
+
+/// One lease of a relay: window after window, until the lease or the task ends.
+struct RelayRun {
+    /// The shortest wait for something new.
+    private static let shortestPoll = Duration.milliseconds(5)
+    /// How often operators' changes to what is parked are looked for.
+    private static let glance = Duration.seconds(1)
+    /// Events that are tried again at a time.
+    private static let mostHeads = 100
+
+    let relay: OutboxRelay
+    let lease: RelayLease
+    /// Keys of which an event waits: later ones wait behind it.
+    private var parked: Set<String> = []
+    /// When events that wait are looked at next; `nil` where there are none.
+    private var parkedDue: ContinuousClock.Instant?
+    private var lastGlance = ContinuousClock.now
+
+    private var store: OutboxStore { relay.store }
+    private var options: RelayOptions { relay.options }
+
+    init(relay: OutboxRelay, lease: RelayLease) {
+        self.relay = relay
+        self.lease = lease
+    }
+
+    mutating func run() async throws {
+        try await lookAtParked()
+        var window = try await store.position()
+        // Whether what is known to be done is written.
+        var isNoted = window.isDone
+        var pause = Self.shortestPoll
+        while true {
+            try Task.checkCancellation()
+            if lease.isLost { throw OutboxStore.Fenced() }
+            try await retryParked()
+            if !window.isDone {
+                try await deliver(&window)
+                isNoted = false
+                pause = Self.shortestPoll
+                continue
+            }
+            switch try await store.open(after: window, epoch: lease.epoch, acknowledges: !isNoted) {
+            case .window(let next):
+                window = next
+            case .moved:
+                // An operator has moved it, or an answer was lost.
+                window = try await store.position()
+                isNoted = window.isDone
+            case .quiet:
+                isNoted = true
+                relay.telemetry.caughtUp()
+                try await Task.sleep(for: pause)
+                pause = min(pause * 2, options.poll)
+            }
+        }
+    }
+
+    // MARK: Delivering
+
+    /// Sends all of a window.
+    private mutating func deliver(_ window: inout OutboxWindow) async throws {
+        let store = store, limit = (events: options.batch, bytes: options.batchBytes)
+        // A window that is not begun yet is read from its first event on.
+        var place = window.acknowledged
+        var next: Task<OutboxChunk, any Error>? = nil
+        defer { next?.cancel() }
+        while true {
+            let chunk: OutboxChunk
+            if let next { chunk = try await Self.value(of: next) } else { chunk = try await store.read(window, behind: place, limit: limit) }
+            next = nil
+            if !chunk.isLast {
+                // Read while the sink is busy with these.
+                let window = window, end = chunk.end
+                next = Task { try await store.read(window, behind: end, limit: limit) }
+            }
+            if !chunk.events.isEmpty {
+                try await send(chunk.events, of: window)
+                await Failpoints.pass(.relayAfterDelivery)
+            }
+            place = chunk.end
+            if chunk.isLast {
+                // Noted with the next window's opening, in one commit.
+                window.acknowledged = window.last
+                return
+            }
+            try await store.acknowledge(window, upTo: place, epoch: lease.epoch)
+            await Failpoints.pass(.relayAfterNote)
+            window.acknowledged = place
+            try await retryParked()
+        }
+    }
+
+    private static func value(of task: Task<OutboxChunk, any Error>) async throws -> OutboxChunk {
+        try await withTaskCancellationHandler {
+            try await task.value
+        } onCancel: {
+            task.cancel()
+        }
+    }
+
+    /// Hands events to the sink until it has taken or refused each.
+    private mutating func send(_ events: [Delivery], of window: OutboxWindow) async throws {
+        let wanted = options.topics.isEmpty ? events : events.filter { options.wants($0.event.topic) }
+        var waiting: [Int64] = [], ready = wanted
+        if !parked.isEmpty {
+            ready = wanted.filter { !isParked($0.event.key) }
+            waiting = wanted.filter { isParked($0.event.key) }.map(\.place.sequence)
+        }
+        let verdicts = ready.isEmpty ? [] : try await insist(ready)
+        var delivered = 0
+        defer { relay.telemetry.sent(delivered) }
+        for (delivery, verdict) in zip(ready, verdicts) {
+            switch verdict {
+            case .delivered: delivered += 1
+            case .held: waiting.append(delivery.place.sequence)
+            case .refused(let error):
+                relay.telemetry.refused()
+                relay.cluster.configuration.logger.warning(
+                    "a sink has refused an event; it is set aside",
+                    metadata: [
+                        "tandem.sink": "\(store.sink)", "tandem.event": "\(delivery.event.id)", "tandem.topic": "\(delivery.event.topic)",
+                        "tandem.reason": "\(error)",
+                    ])
+                try await store.park(
+                    [delivery.place.sequence], of: window, retryIn: relay.delay(1), error: "\(error.code): \(error.message)", epoch: lease.epoch)
+                if let key = delivery.event.key { parked.insert(key) }
+                parkedDue = .now
+            }
+        }
+        if !waiting.isEmpty { try await store.park(waiting.sorted(), of: window, retryIn: .zero, error: nil, epoch: lease.epoch) }
+    }
+
+    private func isParked(_ key: String?) -> Bool { key.map { parked.contains($0) } ?? false }
+
+    /// Tries until the sink answers for each event: while it is down nothing else is to be done.
+    private func insist(_ batch: [Delivery]) async throws -> [DeliveryVerdict] {
+        var failures = 0
+        defer { if failures > 0 { relay.telemetry.isOpen(false) } }
+        while true {
+            guard lease.mayServe else { throw OutboxStore.Fenced() }
+            do {
+                let verdicts = try await relay.sink.deliver(batch)
+                guard verdicts.count == batch.count else {
+                    throw TandemError(.protocolViolation, "the sink \(store.sink) answered \(verdicts.count) verdicts for \(batch.count) events")
+                }
+                return verdicts
+            } catch let error where !(error is CancellationError) {
+                if failures == 0 {
+                    relay.telemetry.isOpen(true)
+                    relay.cluster.configuration.logger.warning(
+                        "a sink takes no events now; they wait",
+                        metadata: [
+                            "tandem.node": "\(store.node.name)", "tandem.sink": "\(store.sink)", "tandem.reason": "\(error)",
+                        ])
+                }
+                failures += 1
+                try await Task.sleep(for: relay.delay(failures))
+            }
+        }
+    }
+
+    // MARK: What waits
+
+    private mutating func lookAtParked() async throws {
+        let (keys, due) = try await store.parkedKeys()
+        parked = keys
+        parkedDue = due.map { .now + $0 }
+        lastGlance = .now
+    }
+
+    /// Tries what is due again, the first event of each key, and lets keys flow of which nothing waits any more.
+    private mutating func retryParked() async throws {
+        let now = ContinuousClock.now
+        guard (parkedDue.map { $0 <= now } ?? false) || now - lastGlance >= Self.glance else { return }
+        try await lookAtParked()
+        while let due = parkedDue, due <= .now {
+            let heads = try await store.heads(Self.mostHeads)
+            if heads.isEmpty { break }
+            let verdicts = try await insist(heads.map(\.delivery))
+            var done: [Int64] = []
+            for (head, verdict) in zip(heads, verdicts) {
+                switch verdict {
+                case .delivered: done.append(head.delivery.place.sequence)
+                // It was not tried: its turn comes again.
+                case .held: break
+                case .refused(let error):
+                    relay.telemetry.refused()
+                    // The one before it was set aside counts.
+                    let isOver = head.attempts + 2 >= options.attempts
+                    try await store.failed(
+                        head.delivery.place.sequence, retryIn: isOver ? nil : relay.delay(head.attempts + 1), isDead: isOver && options.refusal == .dead,
+                        error: "\(error.code): \(error.message)", epoch: lease.epoch)
+                }
+            }
+            relay.telemetry.sent(done.count)
+            if !done.isEmpty { try await store.unpark(done, epoch: lease.epoch) }
+            try await lookAtParked()
+        }
+    }
+}

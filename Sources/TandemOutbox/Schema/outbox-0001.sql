@@ -1,0 +1,800 @@
+-- The outbox of a node: events that are published in the transaction of their cause, and read by relays in windows between two snapshots.
+--
+-- Nothing that is written per event or per window is ever updated or deleted, only inserted and emptied by TRUNCATE: a reader that holds a snapshot for
+-- hours leaves no dead rows behind.
+
+-- The place of an event. Its upper bits are the lap of the ring: the slot follows from the number alone, and a rotation is a jump of this sequence, which
+-- needs no lock and which every writer sees at once, at REPEATABLE READ too. CACHE 1: more would break the order of a key.
+CREATE SEQUENCE tandem.outbox_seq AS bigint CACHE 1;
+
+CREATE TABLE tandem.outbox (
+    -- Comes first: the transaction has its id before it takes a number. `outbox_open` leans on that.
+    xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    seq bigint NOT NULL DEFAULT nextval('tandem.outbox_seq'),
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    id uuid NOT NULL,
+    topic text NOT NULL,
+    key text,
+    -- `json`, not `jsonb`, which would forget order, doubles and spaces.
+    headers json,
+    content_type text NOT NULL,
+    payload bytea NOT NULL
+) PARTITION BY LIST (((seq >> 36) & 7));
+
+-- No autovacuum: there is nothing to clean, a TRUNCATE renews relfrozenxid, and one against wraparound comes all the same. It would hold the slot against
+-- its TRUNCATE, and read what is about to go.
+DO $do$
+BEGIN
+    FOR slot IN 0..7 LOOP
+        EXECUTE format('CREATE TABLE tandem.outbox_%s PARTITION OF tandem.outbox FOR VALUES IN (%s) WITH (autovacuum_enabled = false, toast.autovacuum_enabled = false)', slot, slot);
+    END LOOP;
+    -- One number is thrown away: a sequence that was never used shows the same value before and after its first use, and the first event would stay unseen.
+    PERFORM nextval('tandem.outbox_seq');
+END
+$do$;
+
+-- A window in its order, from any place on, without sorting it.
+CREATE INDEX outbox_seq_index ON tandem.outbox (seq);
+
+-- What a transaction that was late left, again in order.
+CREATE INDEX outbox_xid ON tandem.outbox (xid, seq);
+
+-- One row. What the limits are, and of which server, on which timeline, the snapshots below are.
+CREATE TABLE tandem.outbox_settings (
+    is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
+    payload_limit integer NOT NULL DEFAULT 1048576,
+    -- How long events stay for replays. A slot is left after a sixth of it, or when it is as large as this.
+    keep interval NOT NULL DEFAULT '1 day',
+    slot_bytes bigint NOT NULL DEFAULT 1073741824,
+    system_identifier bigint NOT NULL,
+    timeline integer NOT NULL
+);
+
+-- The laps that the slots are in: `events_before` counts what all earlier laps had, so that lag in events is a subtraction.
+CREATE TABLE tandem.outbox_slot (
+    slot smallint PRIMARY KEY,
+    lap bigint NOT NULL,
+    events_before bigint NOT NULL,
+    opened_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+INSERT INTO tandem.outbox_slot (slot, lap, events_before) VALUES (0, 0, 0);
+
+-- Events that are not due yet; published when they are.
+CREATE TABLE tandem.outbox_delayed (
+    due_at timestamptz NOT NULL,
+    id uuid NOT NULL,
+    topic text NOT NULL,
+    key text,
+    headers json,
+    content_type text NOT NULL,
+    payload bytea NOT NULL,
+    PRIMARY KEY (due_at, id)
+);
+
+-- Who reads: each share of a sink has one owner at a time, who raises the epoch when he takes over. Updated a few times a minute.
+CREATE TABLE tandem.outbox_sink (
+    sink text COLLATE "C" NOT NULL,
+    share smallint NOT NULL DEFAULT 0,
+    epoch bigint NOT NULL DEFAULT 0,
+    holder text,
+    until timestamptz NOT NULL DEFAULT '-infinity',
+    PRIMARY KEY (sink, share)
+) WITH (fillfactor = 50);
+
+-- The windows that were opened, insert-only: the row of the highest number is where the share stands. A window is what is visible in `upto` and not in
+-- `since`. It is durable before anything of it is sent, so (number, seq) is the same for an event whoever sends it, and how often.
+CREATE TABLE tandem.outbox_window (
+    sink text COLLATE "C" NOT NULL,
+    share smallint NOT NULL,
+    number bigint NOT NULL,
+    epoch bigint NOT NULL,
+    since pg_snapshot NOT NULL,
+    -- Read before `since` was taken: what began after it has higher numbers.
+    since_seq bigint NOT NULL,
+    upto pg_snapshot NOT NULL,
+    -- Read before and after `upto` was taken.
+    upto_seq bigint NOT NULL,
+    last_seq bigint NOT NULL,
+    -- The transactions that were open in `since` and have left events since.
+    late xid8[] NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (sink, share, number)
+) WITH (autovacuum_enabled = false);
+
+-- How far a sink has confirmed the window: the highest counts. `last_seq` of the window, or more: all of it.
+CREATE TABLE tandem.outbox_ack (
+    sink text COLLATE "C" NOT NULL,
+    share smallint NOT NULL,
+    number bigint NOT NULL,
+    seq bigint NOT NULL,
+    PRIMARY KEY (sink, share, number, seq)
+) WITH (autovacuum_enabled = false);
+
+-- A snapshot about every ten seconds: where a replay can begin, and what may be forgotten.
+CREATE TABLE tandem.outbox_history (
+    at timestamptz PRIMARY KEY DEFAULT clock_timestamp(),
+    snapshot pg_snapshot NOT NULL,
+    -- Read before the snapshot was taken.
+    seq bigint NOT NULL
+);
+
+-- Events that a sink has not taken, with all that is needed to send them. 'parked': they, and all later ones of their key, wait in order. 'dead': given up,
+-- and the key flows on.
+CREATE TABLE tandem.outbox_parked (
+    sink text COLLATE "C" NOT NULL,
+    seq bigint NOT NULL,
+    share smallint NOT NULL,
+    number bigint NOT NULL,
+    state text NOT NULL,
+    attempts integer NOT NULL DEFAULT 0,
+    due_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    error text,
+    at timestamptz NOT NULL,
+    id uuid NOT NULL,
+    topic text NOT NULL,
+    key text COLLATE "C",
+    headers json,
+    content_type text NOT NULL,
+    payload bytea NOT NULL,
+    PRIMARY KEY (sink, seq)
+);
+
+CREATE INDEX outbox_parked_key ON tandem.outbox_parked (sink, share, key, seq) WHERE state = 'parked';
+
+-- A UUIDv7, which PostgreSQL makes itself from 18 on only: 48 bits of milliseconds, the version, random bits. Inlined; its names are bound here and now.
+CREATE FUNCTION tandem.event_id() RETURNS uuid
+LANGUAGE sql VOLATILE PARALLEL SAFE
+RETURN encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
+    PLACING substring(int8send((date_part('epoch', clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6), 52, 1), 53, 1), 'hex')::uuid;
+
+-- What is rare in publishing: large events are held against the limit, and those that are not due are put aside. True: that is all.
+CREATE FUNCTION tandem.outbox_put_aside(
+    topic text, key text, payload bytea, content_type text, headers json, id uuid, not_before timestamptz) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    largest integer;
+BEGIN
+    SELECT s.payload_limit INTO largest FROM tandem.outbox_settings s;
+    IF octet_length($3) > largest OR octet_length($5::text) > 65536 OR octet_length($1) > 1024 OR octet_length($2) > 1024 THEN
+        RAISE EXCEPTION USING ERRCODE = 'TD513', MESSAGE = 'the event is too large',
+            DETAIL = format('payload %s of %s bytes, headers %s of 65536, topic %s and key %s of 1024 each', octet_length($3), largest,
+                coalesce(octet_length($5::text), 0), octet_length($1), coalesce(octet_length($2), 0)),
+            HINT = 'Store the data in a table or an object store, and publish a reference to it.';
+    END IF;
+    IF $7 > clock_timestamp() THEN
+        INSERT INTO tandem.outbox_delayed (due_at, id, topic, key, headers, content_type, payload) VALUES ($7, $6, $1, $2, $5, $4, $3);
+        RETURN true;
+    END IF;
+    RETURN false;
+END
+$function$;
+
+-- Publishes bytes in the caller's transaction, whatever becomes of it; PREPARE TRANSACTION too. Returns the event's id. In plpgsql, since a function in SQL
+-- plans its INSERT anew for each call before PostgreSQL 18: 100 us instead of 30.
+-- It runs under the path of its caller, with the rights of its owner, because to set a path costs a third of the call. So every name here bears its schema,
+-- types and operators too: one that does not would be the caller's to define.
+CREATE FUNCTION tandem.publish_bytes(
+    topic text, key text, payload bytea, content_type text DEFAULT 'application/octet-stream', headers json DEFAULT NULL, id uuid DEFAULT NULL,
+    not_before timestamptz DEFAULT NULL) RETURNS uuid
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+AS $function$
+DECLARE
+    event pg_catalog.uuid := coalesce($6, tandem.event_id());
+BEGIN
+    IF pg_catalog.octet_length($3) OPERATOR(pg_catalog.+) pg_catalog.octet_length($1) OPERATOR(pg_catalog.+) coalesce(pg_catalog.octet_length($2), 0)
+        OPERATOR(pg_catalog.+) coalesce(pg_catalog.octet_length($5::pg_catalog.text), 0) OPERATOR(pg_catalog.>) 64000 OR $7 IS NOT NULL
+        OR pg_catalog.octet_length($1) OPERATOR(pg_catalog.>) 1024 OR pg_catalog.octet_length($2) OPERATOR(pg_catalog.>) 1024 THEN
+        IF tandem.outbox_put_aside($1, $2, $3, $4, $5, event, $7) THEN
+            RETURN event;
+        END IF;
+    END IF;
+    -- `xid` stands before `seq` in the table, so the transaction has its id before its number: see `outbox_open`.
+    INSERT INTO tandem.outbox (xid, id, topic, key, headers, content_type, payload) VALUES (pg_catalog.pg_current_xact_id(), event, $1, $2, $5, $4, $3);
+    RETURN event;
+END
+$function$;
+
+-- Publishes JSON. Three functions, so that json, jsonb, and a literal or a parameter without a type, which is text, all find one; the text is checked. Their
+-- bodies are bound here and now, no search_path changes them, and they are inlined: they cost nothing.
+CREATE FUNCTION tandem.publish(
+    topic text, key text, payload json, headers json DEFAULT NULL, id uuid DEFAULT NULL, not_before timestamptz DEFAULT NULL) RETURNS uuid
+LANGUAGE sql VOLATILE
+RETURN tandem.publish_bytes($1, $2, convert_to($3::text, 'UTF8'), 'application/json', $4, $5, $6);
+
+CREATE FUNCTION tandem.publish(
+    topic text, key text, payload jsonb, headers json DEFAULT NULL, id uuid DEFAULT NULL, not_before timestamptz DEFAULT NULL) RETURNS uuid
+LANGUAGE sql VOLATILE
+RETURN tandem.publish_bytes($1, $2, convert_to($3::text, 'UTF8'), 'application/json', $4, $5, $6);
+
+CREATE FUNCTION tandem.publish(
+    topic text, key text, payload text, headers json DEFAULT NULL, id uuid DEFAULT NULL, not_before timestamptz DEFAULT NULL) RETURNS uuid
+LANGUAGE sql VOLATILE
+RETURN tandem.publish_bytes($1, $2, convert_to($3::json::text, 'UTF8'), 'application/json', $4, $5, $6);
+
+-- Publishes what has become due, at most `most`; says how many. Each takes a new place, and its order begins there.
+CREATE FUNCTION tandem.outbox_publish_due(most integer DEFAULT 1000) RETURNS integer
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    own xid8;
+    published integer := 0;
+BEGIN
+    -- A look that finds nothing takes no transaction id.
+    IF EXISTS (SELECT FROM tandem.outbox_delayed d WHERE d.due_at <= clock_timestamp()) THEN
+        own := pg_current_xact_id();
+        WITH due AS (
+            DELETE FROM tandem.outbox_delayed d
+            WHERE (d.due_at, d.id) IN (
+                SELECT n.due_at, n.id FROM tandem.outbox_delayed n WHERE n.due_at <= clock_timestamp() ORDER BY n.due_at, n.id LIMIT $1 FOR UPDATE SKIP LOCKED)
+            RETURNING d.*
+        )
+        INSERT INTO tandem.outbox (xid, id, topic, key, headers, content_type, payload)
+        SELECT own, d.id, d.topic, d.key, d.headers, d.content_type, d.payload FROM due d ORDER BY d.due_at, d.id;
+        GET DIAGNOSTICS published = ROW_COUNT;
+    END IF;
+    RETURN published;
+END
+$function$;
+
+-- Which server this is, and its timeline, from the name of the WAL file: the control file has the old one for a while after a promotion.
+CREATE FUNCTION tandem.outbox_origin(OUT system_identifier bigint, OUT timeline integer)
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT (SELECT c.system_identifier FROM pg_control_system() c), ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::integer
+$function$;
+
+INSERT INTO tandem.outbox_settings (system_identifier, timeline) SELECT o.system_identifier, o.timeline FROM tandem.outbox_origin() o;
+
+-- 'same'; 'promoted': another timeline of the same server, its snapshots still hold; 'restored': they do not, and nothing may be read before a rebase.
+CREATE FUNCTION tandem.outbox_check() RETURNS text
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT CASE
+        WHEN s.system_identifier <> o.system_identifier
+            OR pg_snapshot_xmax(pg_current_snapshot()) < ANY (SELECT pg_snapshot_xmax(w.upto) FROM tandem.outbox_window w
+                ORDER BY w.at DESC LIMIT 1) THEN 'restored'
+        WHEN s.timeline <> o.timeline THEN 'promoted'
+        ELSE 'same' END
+    FROM tandem.outbox_settings s, tandem.outbox_origin() o
+$function$;
+
+-- Makes a sink known, from now on or from the first event that is still there. Numbers begin with the time in milliseconds, so that they grow over any
+-- restore, as long as fewer than a thousand windows a second are opened. Again: nothing happens.
+CREATE FUNCTION tandem.outbox_add_sink(sink text, share smallint DEFAULT 0, from_start boolean DEFAULT false) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    seq bigint := 0;
+BEGIN
+    PERFORM tandem.outbox_require_read_committed();
+    IF NOT $3 THEN
+        SELECT s.last_value INTO seq FROM tandem.outbox_seq s;
+    END IF;
+    INSERT INTO tandem.outbox_sink (sink, share) VALUES ($1, $2) ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+        INSERT INTO tandem.outbox_window (sink, share, number, epoch, since, since_seq, upto, upto_seq, last_seq, late)
+        SELECT $1, $2, date_part('epoch', clock_timestamp())::bigint * 1000, 0, p.snapshot, seq, p.snapshot, seq, seq, '{}'
+        FROM (SELECT CASE WHEN $3 THEN '3:3:' ELSE tandem.outbox_snapshot() END AS snapshot) p;
+        INSERT INTO tandem.outbox_ack (sink, share, number, seq) SELECT w.sink, w.share, w.number, w.last_seq FROM tandem.outbox_window w WHERE w.sink = $1 AND w.share = $2;
+    END IF;
+END
+$function$;
+
+-- Statement after statement must see more than the one before; and a snapshot counts its own transaction as finished, which must therefore have no events.
+CREATE FUNCTION tandem.outbox_require_read_committed() RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $function$
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' OR pg_current_xact_id_if_assigned() IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '25001', MESSAGE = 'the outbox is read at READ COMMITTED, in a transaction that has written nothing';
+    END IF;
+END
+$function$;
+
+-- A snapshot whose xmax is above every transaction that had its id when this function was called.
+-- The xmax of a snapshot is not the next id but the one after the last that has *ended*: whoever took a later id and is still at work is not listed in it. To
+-- have them listed, one with a later id has to end: a subtransaction here, whose row lock gives it an id, and which is rolled back.
+CREATE FUNCTION tandem.outbox_snapshot() RETURNS pg_snapshot
+LANGUAGE plpgsql VOLATILE
+AS $function$
+DECLARE
+    own xid8 := pg_current_xact_id();
+    taken pg_snapshot;
+BEGIN
+    BEGIN
+        PERFORM FROM tandem.outbox_slot LIMIT 1 FOR KEY SHARE;
+        RAISE EXCEPTION USING ERRCODE = 'TD500';
+    EXCEPTION
+        WHEN SQLSTATE 'TD500' THEN
+            NULL;
+    END;
+    SELECT pg_current_snapshot() INTO taken;
+    IF pg_snapshot_xmax(taken) <= own THEN
+        RAISE EXCEPTION USING ERRCODE = '55000', MESSAGE = 'this server does not advance a snapshot by a subtransaction that has ended';
+    END IF;
+    RETURN taken;
+END
+$function$;
+
+-- Where a share stands: its latest window, and how far that is confirmed (0: not begun).
+CREATE FUNCTION tandem.outbox_position(
+    sink text, share smallint DEFAULT 0, OUT number bigint, OUT epoch bigint, OUT since pg_snapshot, OUT since_seq bigint, OUT upto pg_snapshot,
+    OUT upto_seq bigint, OUT last_seq bigint, OUT late xid8[], OUT at timestamptz, OUT acked bigint)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_sort = off SET jit = off
+AS $function$
+BEGIN
+    -- First the lock, then the snapshot: one from before a TRUNCATE sees nothing at all afterwards.
+    LOCK TABLE tandem.outbox_window IN ACCESS SHARE MODE;
+    SELECT w.number, w.epoch, w.since, w.since_seq, w.upto, w.upto_seq, w.last_seq, w.late, w.at,
+        coalesce((SELECT a.seq FROM tandem.outbox_ack a WHERE a.sink = $1 AND a.share = $2 AND a.number = w.number ORDER BY a.seq DESC LIMIT 1), 0)
+    INTO number, epoch, since, since_seq, upto, upto_seq, last_seq, late, at, acked
+    FROM tandem.outbox_window w WHERE w.sink = $1 AND w.share = $2 ORDER BY w.number DESC LIMIT 1;
+END
+$function$;
+
+-- Takes or renews the lease of a share: the epoch when it is the holder's now, else NULL, and who has it and for how long. A holder that comes again keeps
+-- its epoch: a name is for one life of one relay. TD503: unknown; TD508: promoted since; TD509: this is not the server that the sinks' positions are of.
+CREATE FUNCTION tandem.outbox_claim(sink text, share smallint, holder text, ttl interval, OUT epoch bigint, OUT held_by text, OUT left_for interval)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+#variable_conflict use_column
+DECLARE
+    origin text := tandem.outbox_check();
+BEGIN
+    IF origin <> 'same' THEN
+        RAISE EXCEPTION USING ERRCODE = CASE origin WHEN 'promoted' THEN 'TD508' ELSE 'TD509' END,
+            MESSAGE = format('the outbox was %s since it was last read', origin),
+            HINT = CASE origin WHEN 'promoted' THEN 'tandem.outbox_renumber() goes on with it.' ELSE 'tandem outbox rebase decides from where on events are sent.' END;
+    END IF;
+    UPDATE tandem.outbox_sink s
+    SET epoch = CASE WHEN s.holder = $3 THEN s.epoch ELSE s.epoch + 1 END, holder = $3, until = clock_timestamp() + $4
+    WHERE s.sink = $1 AND s.share = $2 AND (s.holder = $3 OR s.until <= clock_timestamp())
+    RETURNING s.epoch, s.holder, $4 INTO epoch, held_by, left_for;
+    IF NOT FOUND THEN
+        SELECT NULL, s.holder, s.until - clock_timestamp() INTO epoch, held_by, left_for FROM tandem.outbox_sink s WHERE s.sink = $1 AND s.share = $2;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION USING ERRCODE = 'TD503', MESSAGE = 'the outbox has no such sink', HINT = 'tandem.outbox_add_sink makes it known.';
+        END IF;
+    END IF;
+END
+$function$;
+
+-- Ends the window `number`, all of which the sink has confirmed, and opens the next one, durable when the statement's transaction is. Outcome 'opened', and the
+-- window; 'quiet': nothing new; 'fenced': another has the lease; 'moved': the share stands elsewhere, look at its position. Where `acked` is given, that is written
+-- first, in the same commit; else only 'opened' writes.
+--
+-- The order of observations. Let v be the last number that was taken, read in one statement, and S the snapshot that `outbox_snapshot` takes after that.
+-- 1. A transaction takes its id before its first number. One whose number is <= v therefore had its id before S, and is below S's xmax: it has ended in S, or is
+--    listed. So all events that S does not show belong to transactions that it lists, or have numbers > v.
+-- 2. There is something new if the number has moved since v, or if a listed transaction has left events: if neither holds there cannot be anything.
+--    To look at the number alone loses one who inserted before S and committed after it, until somebody else publishes. To read the number after S loses one
+--    who took it in between; and a snapshot as it comes does not list who has a later id than all that have ended.
+-- 3. An event is in exactly one window: visible in its end and not in its beginning. The next beginning is this end, word for word. Two who open the same number
+--    at the same time are decided by the primary key, and a fenced owner can only ever open what follows from a window that was confirmed.
+CREATE FUNCTION tandem.outbox_open(
+    sink text, share smallint, epoch bigint, number bigint, acked bigint DEFAULT NULL,
+    OUT outcome text, OUT window_number bigint, OUT since pg_snapshot, OUT since_seq bigint, OUT upto pg_snapshot, OUT last_seq bigint, OUT late xid8[])
+-- Whatever the statistics say of tables that are empty now and then: by the index.
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+    SET jit = off
+AS $function$
+#variable_conflict use_column
+DECLARE
+    before tandem.outbox_window;
+    taken bigint;
+    noted timestamptz;
+BEGIN
+    PERFORM tandem.outbox_require_read_committed();
+    -- First the lock, then the snapshot: one from before a TRUNCATE sees nothing at all afterwards.
+    LOCK TABLE tandem.outbox_window IN ACCESS SHARE MODE;
+    SELECT w.* INTO before FROM tandem.outbox_window w WHERE w.sink = $1 AND w.share = $2 ORDER BY w.number DESC LIMIT 1;
+    IF NOT EXISTS (SELECT FROM tandem.outbox_sink s WHERE s.sink = $1 AND s.share = $2 AND s.epoch = $3) THEN
+        outcome := 'fenced';
+        RETURN;
+    ELSIF before.number IS DISTINCT FROM $4 THEN
+        outcome := 'moved';
+        RETURN;
+    END IF;
+    IF acked IS NOT NULL THEN
+        INSERT INTO tandem.outbox_ack (sink, share, number, seq) VALUES ($1, $2, $4, acked) ON CONFLICT DO NOTHING;
+    END IF;
+    SELECT s.last_value INTO taken FROM tandem.outbox_seq s;
+    IF taken = before.upto_seq AND NOT EXISTS (
+        SELECT FROM pg_snapshot_xip(before.upto) x (xid)
+        WHERE pg_visible_in_snapshot(x.xid, pg_current_snapshot()) AND EXISTS (SELECT FROM tandem.outbox o WHERE o.xid = x.xid)) THEN
+        outcome := 'quiet';
+        RETURN;
+    END IF;
+    upto := tandem.outbox_snapshot();
+    late := ARRAY(
+        SELECT x.xid FROM pg_snapshot_xip(before.upto) x (xid)
+        WHERE pg_visible_in_snapshot(x.xid, upto) AND EXISTS (SELECT FROM tandem.outbox o WHERE o.xid = x.xid));
+    since := before.upto;
+    since_seq := before.upto_seq;
+    window_number := before.number + 1;
+    -- No number of this window is higher: its transactions were finished before this statement.
+    SELECT s.last_value INTO last_seq FROM tandem.outbox_seq s;
+    -- Nothing is sent that a crash could take back, whatever those who published wanted: this commit's flush covers theirs.
+    PERFORM set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true);
+    INSERT INTO tandem.outbox_window (sink, share, number, epoch, since, since_seq, upto, upto_seq, last_seq, late)
+    VALUES ($1, $2, window_number, $3, since, since_seq, upto, taken, last_seq, late)
+    ON CONFLICT DO NOTHING;
+    outcome := CASE WHEN FOUND THEN 'opened' ELSE 'moved' END;
+    SELECT h.at INTO noted FROM tandem.outbox_history h ORDER BY h.at DESC LIMIT 1;
+    IF noted IS NULL OR noted < clock_timestamp() - interval '10 seconds' THEN
+        INSERT INTO tandem.outbox_history (snapshot, seq) VALUES (upto, taken) ON CONFLICT DO NOTHING;
+    END IF;
+END
+$function$;
+
+-- Events of a window in their order, behind the number `after` (0: from its first one on), at most `most`, and of so many bytes of payload but for the last one. Two indexes
+-- give the order, whatever the statistics of tables say that are empty now and then.
+CREATE FUNCTION tandem.outbox_read(sink text, share smallint, number bigint, after bigint, most integer, bytes bigint)
+    RETURNS TABLE (seq bigint, at timestamptz, id uuid, topic text, key text, headers json, content_type text, payload bytea)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+    SET jit = off
+AS $function$
+#variable_conflict use_column
+DECLARE
+    w tandem.outbox_window;
+    event tandem.outbox;
+    place bigint := $4;
+    number_read integer := 0;
+    bytes_read bigint := 0;
+BEGIN
+    SELECT o.* INTO w FROM tandem.outbox_window o WHERE o.sink = $1 AND o.share = $2 AND o.number = $3;
+    -- First what transactions that were late have left: their numbers are lower than all others.
+    IF w.late <> '{}' AND place < w.since_seq THEN
+        FOR event IN
+            SELECT l.* FROM unnest(w.late) t (xid) CROSS JOIN LATERAL (
+                SELECT o.* FROM tandem.outbox o WHERE o.xid = t.xid AND o.seq > place AND o.seq <= w.since_seq ORDER BY o.xid, o.seq LIMIT $5) l
+            ORDER BY l.seq LIMIT $5
+        LOOP
+            EXIT WHEN bytes_read >= $6;
+            seq := event.seq;
+            at := event.at;
+            id := event.id;
+            topic := event.topic;
+            key := event.key;
+            headers := event.headers;
+            content_type := event.content_type;
+            payload := event.payload;
+            number_read := number_read + 1;
+            bytes_read := bytes_read + octet_length(event.payload);
+            RETURN NEXT;
+        END LOOP;
+        IF number_read >= $5 OR bytes_read >= $6 THEN
+            RETURN;
+        END IF;
+    END IF;
+    place := greatest(place, w.since_seq);
+    FOR event IN
+        SELECT o.* FROM tandem.outbox o
+        WHERE o.seq > place AND o.seq <= w.last_seq AND pg_visible_in_snapshot(o.xid, w.upto) AND NOT pg_visible_in_snapshot(o.xid, w.since)
+        ORDER BY o.seq LIMIT $5 - number_read
+    LOOP
+        EXIT WHEN bytes_read >= $6;
+        seq := event.seq;
+        at := event.at;
+        id := event.id;
+        topic := event.topic;
+        key := event.key;
+        headers := event.headers;
+        content_type := event.content_type;
+        payload := event.payload;
+        bytes_read := bytes_read + octet_length(event.payload);
+        RETURN NEXT;
+    END LOOP;
+END
+$function$;
+
+-- The sink has confirmed the window up to `seq`. False: another has the lease now. What a fenced owner writes all the same, between this look and his commit, is
+-- true: the sink did confirm it.
+CREATE FUNCTION tandem.outbox_acknowledge(sink text, share smallint, epoch bigint, number bigint, seq bigint) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
+AS $function$
+BEGIN
+    IF NOT EXISTS (SELECT FROM tandem.outbox_sink s WHERE s.sink = $1 AND s.share = $2 AND s.epoch = $3) THEN
+        RETURN false;
+    END IF;
+    INSERT INTO tandem.outbox_ack (sink, share, number, seq) VALUES ($1, $2, $4, $5) ON CONFLICT DO NOTHING;
+    RETURN true;
+END
+$function$;
+
+-- Sets events of a window aside, so that the window can go on: 'parked' or 'dead'. Again: nothing happens. False: another has the lease.
+CREATE FUNCTION tandem.outbox_park(sink text, share smallint, epoch bigint, number bigint, seqs bigint[], state text, due_at timestamptz, error text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
+AS $function$
+BEGIN
+    IF NOT EXISTS (SELECT FROM tandem.outbox_sink s WHERE s.sink = $1 AND s.share = $2 AND s.epoch = $3) THEN
+        RETURN false;
+    END IF;
+    INSERT INTO tandem.outbox_parked (sink, seq, share, number, state, due_at, error, at, id, topic, key, headers, content_type, payload)
+    SELECT $1, o.seq, $2, $4, $6, $7, $8, o.at, o.id, o.topic, o.key, o.headers, o.content_type, o.payload
+    FROM tandem.outbox o WHERE o.seq = ANY ($5)
+    ON CONFLICT DO NOTHING;
+    RETURN true;
+END
+$function$;
+
+-- Who stands in the way of emptying a slot by a lock: sessions by pid, prepared transactions by gid.
+CREATE FUNCTION tandem.outbox_blockers(slot integer) RETURNS text[]
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+    -- A prepared transaction has no pid and keeps the virtual id of its session; the lock on its own id tells which it is.
+    SELECT coalesce(array_agg(DISTINCT coalesce('pid ' || l.pid, 'gid ' || p.gid, 'transaction ' || l.virtualtransaction)), '{}')
+    FROM pg_locks l
+        LEFT JOIN pg_locks t ON l.pid IS NULL AND t.pid IS NULL AND t.locktype = 'transactionid' AND t.virtualtransaction = l.virtualtransaction
+        LEFT JOIN pg_prepared_xacts p ON p.transaction = t.transactionid
+    WHERE l.locktype = 'relation' AND l.granted AND l.relation = to_regclass(format('tandem.outbox_%s', $1))
+        AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) AND l.pid IS DISTINCT FROM pg_backend_pid()
+$function$;
+
+-- Empties at most one slot whose events everybody has and nobody may want again, and leaves the current one when it is old or large: to be called every few
+-- seconds, outside of a transaction, by whoever wants. `blocked_by` names who keeps a slot that should be empty: 'sink NAME', 'pid N', 'gid G'; all of
+-- them only where nothing was emptied.
+-- Writers never wait but for the lock of a slot that nobody has written to for a while, and at most 100 ms; they are never told to stop: with no slot
+-- empty, the current one grows.
+CREATE FUNCTION tandem.outbox_rotate(OUT emptied integer, OUT entered integer, OUT free integer, OUT blocked_by text[])
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' SET enable_seqscan = off SET enable_bitmapscan = off
+    SET jit = off
+AS $function$
+DECLARE
+    rules tandem.outbox_settings;
+    taken bigint;
+    turn bigint;
+    opened timestamptz;
+    noted timestamptz;
+    passed record;
+    candidate integer;
+    is_empty boolean[] := '{}';
+    is_unread boolean;
+    who text[] := '{}';
+BEGIN
+    PERFORM tandem.outbox_require_read_committed();
+    free := 0;
+    blocked_by := '{}';
+    -- One at a time; the row lock goes with the transaction.
+    SELECT * INTO rules FROM tandem.outbox_settings FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        free := NULL;
+        RETURN;
+    END IF;
+    LOCK TABLE tandem.outbox_window IN ACCESS SHARE MODE;
+    SELECT s.last_value INTO taken FROM tandem.outbox_seq s;
+    SELECT h.at INTO noted FROM tandem.outbox_history h ORDER BY h.at DESC LIMIT 1;
+    IF noted IS NULL OR noted < clock_timestamp() - interval '10 seconds' THEN
+        INSERT INTO tandem.outbox_history (snapshot, seq) VALUES (tandem.outbox_snapshot(), taken) ON CONFLICT DO NOTHING;
+    END IF;
+    DELETE FROM tandem.outbox_history h
+    WHERE h.at < (SELECT max(o.at) FROM tandem.outbox_history o WHERE o.at <= clock_timestamp() - rules.keep);
+    turn := taken >> 36;
+    FOR distance IN 1..7 LOOP
+        candidate := (turn + distance) & 7;
+        is_empty[distance] := pg_relation_size(format('tandem.outbox_%s', candidate)::regclass) = 0;
+        IF NOT is_empty[distance] AND emptied IS NULL THEN
+            BEGIN
+                -- Then nobody is writing there, no prepared branch either, and what the next statement sees is all there is. What was rolled back does not count.
+                EXECUTE format('LOCK TABLE tandem.outbox_%s IN ACCESS EXCLUSIVE MODE', candidate);
+                who := '{}';
+                -- Passed: what a sink has confirmed, and what was there before the time that replays may go back to.
+                FOR passed IN
+                    SELECT 'sink ' || s.sink AS who, coalesce((
+                        SELECT CASE WHEN a.seq >= w.last_seq THEN w.upto ELSE w.since END
+                        FROM (SELECT * FROM tandem.outbox_window w WHERE w.sink = s.sink AND w.share = s.share ORDER BY w.number DESC LIMIT 1) w
+                        LEFT JOIN LATERAL (SELECT a.seq FROM tandem.outbox_ack a WHERE a.sink = w.sink AND a.share = w.share AND a.number = w.number
+                            ORDER BY a.seq DESC LIMIT 1) a ON true), '3:3:'::pg_snapshot) AS snapshot
+                    FROM tandem.outbox_sink s
+                    UNION ALL
+                    SELECT 'no sink', '3:3:' WHERE NOT EXISTS (SELECT FROM tandem.outbox_sink)
+                    UNION ALL
+                    SELECT 'keep', coalesce((SELECT h.snapshot FROM tandem.outbox_history h WHERE h.at <= clock_timestamp() - rules.keep ORDER BY h.at DESC LIMIT 1), '3:3:')
+                LOOP
+                    EXECUTE format('SELECT EXISTS (SELECT FROM tandem.outbox_%s o WHERE o.xid >= pg_snapshot_xmax($1)) OR EXISTS (SELECT FROM tandem.outbox_%s o
+                        WHERE o.xid = ANY (ARRAY(SELECT pg_snapshot_xip($1))))', candidate, candidate) INTO is_unread USING passed.snapshot;
+                    IF is_unread THEN
+                        who := who || passed.who;
+                    END IF;
+                END LOOP;
+                IF who = '{}' THEN
+                    EXECUTE format('TRUNCATE tandem.outbox_%s', candidate);
+                    emptied := candidate;
+                    is_empty[distance] := true;
+                ELSE
+                    -- Gives the lock back.
+                    RAISE EXCEPTION USING ERRCODE = 'TD500';
+                END IF;
+            EXCEPTION
+                WHEN lock_not_available THEN
+                    blocked_by := blocked_by || tandem.outbox_blockers(candidate);
+                WHEN SQLSTATE 'TD500' THEN
+                    -- What is merely young is in nobody's way.
+                    blocked_by := blocked_by || array_remove(who, 'keep');
+            END;
+        END IF;
+        free := free + is_empty[distance]::integer;
+    END LOOP;
+    SELECT s.opened_at INTO opened FROM tandem.outbox_slot s WHERE s.slot = (turn & 7);
+    IF taken & 68719476735 > 0 AND (opened < clock_timestamp() - rules.keep / 6
+        OR pg_total_relation_size(format('tandem.outbox_%s', turn & 7)::regclass) > rules.slot_bytes) THEN
+        FOR distance IN 1..7 LOOP
+            IF is_empty[distance] THEN
+                INSERT INTO tandem.outbox_slot (slot, lap, events_before)
+                SELECT (turn + distance) & 7, turn + distance, s.events_before + (taken & 68719476735) FROM tandem.outbox_slot s WHERE s.slot = (turn & 7)
+                ON CONFLICT ON CONSTRAINT outbox_slot_pkey DO UPDATE SET lap = EXCLUDED.lap, events_before = EXCLUDED.events_before, opened_at = EXCLUDED.opened_at;
+                -- Those who take a number between our look and this have one of the old lap; all later ones are higher.
+                PERFORM setval('tandem.outbox_seq', (turn + distance) << 36);
+                entered := (turn + distance) & 7;
+                EXIT;
+            END IF;
+        END LOOP;
+    END IF;
+    SELECT coalesce(array_agg(DISTINCT b), '{}') INTO blocked_by FROM unnest(blocked_by) b;
+END
+$function$;
+
+-- Keeps of the windows and confirmations only where each share stands. False: somebody has them locked, a dump perhaps; later again.
+CREATE FUNCTION tandem.outbox_trim() RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' SET enable_seqscan = off SET jit = off
+AS $function$
+DECLARE
+    kept tandem.outbox_window[];
+    confirmed tandem.outbox_ack[];
+BEGIN
+    PERFORM tandem.outbox_require_read_committed();
+    -- Small tables are no burden.
+    IF pg_relation_size('tandem.outbox_window') + pg_relation_size('tandem.outbox_ack') < 4194304 THEN
+        RETURN true;
+    END IF;
+    LOCK TABLE tandem.outbox_window, tandem.outbox_ack IN ACCESS EXCLUSIVE MODE;
+    kept := ARRAY(SELECT w FROM tandem.outbox_sink s, LATERAL (
+        SELECT w FROM tandem.outbox_window w WHERE w.sink = s.sink AND w.share = s.share ORDER BY w.number DESC LIMIT 1) l (w));
+    confirmed := ARRAY(SELECT a FROM unnest(kept) k, LATERAL (
+        SELECT a FROM tandem.outbox_ack a WHERE a.sink = k.sink AND a.share = k.share AND a.number = k.number ORDER BY a.seq DESC LIMIT 1) l (a));
+    TRUNCATE tandem.outbox_window, tandem.outbox_ack;
+    INSERT INTO tandem.outbox_window SELECT (k).* FROM unnest(kept) k;
+    INSERT INTO tandem.outbox_ack SELECT (k).* FROM unnest(confirmed) k;
+    RETURN true;
+EXCEPTION
+    WHEN lock_not_available THEN
+        RETURN false;
+END
+$function$;
+
+-- Sends everything again that was committed since about then, or a few seconds before: duplicates, with new numbers. TD510: no longer there.
+CREATE FUNCTION tandem.outbox_replay(sink text, share smallint, since timestamptz) RETURNS timestamptz
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    start tandem.outbox_history;
+    position record;
+BEGIN
+    SELECT CASE WHEN p.acked >= p.last_seq THEN p.upto_seq ELSE p.since_seq END AS seq INTO position FROM tandem.outbox_position($1, $2) p;
+    SELECT * INTO start FROM tandem.outbox_history h WHERE h.at <= $3 ORDER BY h.at DESC LIMIT 1;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'TD510', MESSAGE = 'events of that time are not kept any more',
+            DETAIL = format('the earliest possible start is %s', (SELECT min(h.at) FROM tandem.outbox_history h));
+    END IF;
+    -- A sink that is not that far yet gets all of it anyway, and what is before it, too.
+    IF position.seq <= start.seq THEN
+        RETURN start.at;
+    END IF;
+    WITH moved AS (
+        INSERT INTO tandem.outbox_window (sink, share, number, epoch, since, since_seq, upto, upto_seq, last_seq, late)
+        SELECT $1, $2, max(w.number) + 1, max(w.epoch), start.snapshot, start.seq, start.snapshot, start.seq, start.seq, '{}'
+        FROM tandem.outbox_window w WHERE w.sink = $1 AND w.share = $2
+        RETURNING *
+    )
+    INSERT INTO tandem.outbox_ack (sink, share, number, seq) SELECT m.sink, m.share, m.number, m.last_seq FROM moved m;
+    RETURN start.at;
+END
+$function$;
+
+-- After a promotion: windows that were opened and not replicated may have been sent under the next numbers, so they are left out, and the window that each share
+-- stands in is sent again under a new number: duplicates, no loss.
+CREATE FUNCTION tandem.outbox_renumber() RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    PERFORM tandem.outbox_require_read_committed();
+    IF tandem.outbox_check() = 'restored' THEN
+        RAISE EXCEPTION USING ERRCODE = 'TD509', MESSAGE = 'the snapshots are not of this server', HINT = 'tandem.outbox_rebase decides from where on events are sent.';
+    END IF;
+    UPDATE tandem.outbox_settings s SET system_identifier = o.system_identifier, timeline = o.timeline FROM tandem.outbox_origin() o;
+    UPDATE tandem.outbox_sink s SET epoch = s.epoch + 1, holder = NULL, until = '-infinity';
+    WITH moved AS (
+        INSERT INTO tandem.outbox_window (sink, share, number, epoch, since, since_seq, upto, upto_seq, last_seq, late)
+        SELECT s.sink, s.share, greatest(p.number + 1, date_part('epoch', clock_timestamp())::bigint * 1000), s.epoch,
+            -- To a window without an end, of which nothing is confirmed, the next one is joined.
+            p.begin, p.begin_seq, p.begin, p.begin_seq, p.begin_seq, '{}'
+        FROM tandem.outbox_sink s, LATERAL (
+            SELECT p.number, CASE WHEN p.acked >= p.last_seq THEN p.upto ELSE p.since END AS begin,
+                CASE WHEN p.acked >= p.last_seq THEN p.upto_seq ELSE p.since_seq END AS begin_seq
+            FROM tandem.outbox_position(s.sink, s.share) p) p
+        RETURNING *
+    )
+    INSERT INTO tandem.outbox_ack (sink, share, number, seq) SELECT m.sink, m.share, m.number, m.last_seq FROM moved m;
+END
+$function$;
+
+-- After a restore into another server, whose transaction ids began anew: events after `from_seq` become this transaction's, in their order, and are sent; the
+-- others are removed, for ids that come again would bring them back. Nobody may publish meanwhile. Says how many will be sent.
+CREATE FUNCTION tandem.outbox_rebase(from_seq bigint) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    sent bigint;
+    -- This transaction is open in it.
+    start pg_snapshot;
+BEGIN
+    PERFORM tandem.outbox_require_read_committed();
+    LOCK TABLE tandem.outbox, tandem.outbox_window, tandem.outbox_ack IN ACCESS EXCLUSIVE MODE;
+    PERFORM pg_current_xact_id();
+    start := pg_current_snapshot();
+    DELETE FROM tandem.outbox o WHERE o.seq <= $1;
+    UPDATE tandem.outbox o SET xid = pg_current_xact_id();
+    GET DIAGNOSTICS sent = ROW_COUNT;
+    DELETE FROM tandem.outbox_history;
+    CREATE TEMP TABLE outbox_rebase_numbers ON COMMIT DROP AS
+        SELECT w.sink, w.share, max(w.number) AS number FROM tandem.outbox_window w GROUP BY w.sink, w.share;
+    TRUNCATE tandem.outbox_window, tandem.outbox_ack;
+    UPDATE tandem.outbox_settings s SET system_identifier = o.system_identifier, timeline = o.timeline FROM tandem.outbox_origin() o;
+    UPDATE tandem.outbox_sink s SET epoch = s.epoch + 1, holder = NULL, until = '-infinity';
+    WITH moved AS (
+        INSERT INTO tandem.outbox_window (sink, share, number, epoch, since, since_seq, upto, upto_seq, last_seq, late)
+        SELECT s.sink, s.share, greatest(coalesce(n.number, 0) + 1, date_part('epoch', clock_timestamp())::bigint * 1000), s.epoch, start, 0, start, 0, 0, '{}'
+        FROM tandem.outbox_sink s LEFT JOIN pg_temp.outbox_rebase_numbers n ON n.sink = s.sink AND n.share = s.share
+        RETURNING *
+    )
+    INSERT INTO tandem.outbox_ack (sink, share, number, seq) SELECT m.sink, m.share, m.number, m.last_seq FROM moved m;
+    RETURN sent;
+END
+$function$;
+
+-- Forgets a sink, with what it has refused: it would keep all events. False: there is none of the name. A relay that still runs loses its lease.
+CREATE FUNCTION tandem.outbox_remove_sink(sink text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+#variable_conflict use_column
+DECLARE
+    was_there boolean;
+BEGIN
+    DELETE FROM tandem.outbox_sink s WHERE s.sink = $1;
+    was_there := FOUND;
+    DELETE FROM tandem.outbox_parked p WHERE p.sink = $1;
+    DELETE FROM tandem.outbox_ack a WHERE a.sink = $1;
+    DELETE FROM tandem.outbox_window w WHERE w.sink = $1;
+    RETURN was_there;
+END
+$function$;
+
+-- How far the sinks are: without counting anything. `events` are numbers taken, those of rolled-back transactions included.
+CREATE FUNCTION tandem.outbox_lag(OUT sink text, OUT share smallint, OUT events bigint, OUT behind interval, OUT parked boolean, OUT holder text) RETURNS SETOF record
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
+AS $function$
+    SELECT s.sink, s.share,
+        greatest(current.events_before + (q.last_value & 68719476735)
+            - coalesce(past.events_before + (greatest(p.acked, p.since_seq) & 68719476735), 0), 0),
+        -- The first event that is not confirmed; what is open elsewhere does not count. By one look into the index.
+        coalesce(clock_timestamp() - CASE WHEN p.acked >= p.last_seq THEN
+            (SELECT o.at FROM tandem.outbox o WHERE o.seq > p.upto_seq ORDER BY o.seq LIMIT 1)
+            ELSE (SELECT o.at FROM tandem.outbox o WHERE o.seq > greatest(p.acked, p.since_seq) ORDER BY o.seq LIMIT 1) END, '0'),
+        EXISTS (SELECT FROM tandem.outbox_parked k WHERE k.sink = s.sink AND k.share = s.share),
+        CASE WHEN s.until > clock_timestamp() THEN s.holder END
+    FROM tandem.outbox_seq q, tandem.outbox_sink s CROSS JOIN LATERAL tandem.outbox_position(s.sink, s.share) p
+        LEFT JOIN tandem.outbox_slot past ON past.lap = greatest(p.acked, p.since_seq) >> 36, tandem.outbox_slot current
+    WHERE current.lap = q.last_value >> 36
+$function$;
+
+REVOKE EXECUTE ON FUNCTION tandem.publish_bytes(text, text, bytea, text, json, uuid, timestamptz), tandem.publish(text, text, json, json, uuid, timestamptz),
+    tandem.publish(text, text, jsonb, json, uuid, timestamptz), tandem.publish(text, text, text, json, uuid, timestamptz), tandem.event_id(),
+    tandem.outbox_put_aside(text, text, bytea, text, json, uuid, timestamptz),
+    tandem.outbox_publish_due(integer), tandem.outbox_origin(), tandem.outbox_check(), tandem.outbox_add_sink(text, smallint, boolean),
+    tandem.outbox_require_read_committed(), tandem.outbox_snapshot(), tandem.outbox_position(text, smallint), tandem.outbox_claim(text, smallint, text, interval),
+    tandem.outbox_open(text, smallint, bigint, bigint, bigint), tandem.outbox_read(text, smallint, bigint, bigint, integer, bigint), tandem.outbox_acknowledge(text, smallint, bigint, bigint, bigint),
+    tandem.outbox_park(text, smallint, bigint, bigint, bigint[], text, timestamptz, text), tandem.outbox_blockers(integer), tandem.outbox_rotate(),
+    tandem.outbox_trim(), tandem.outbox_remove_sink(text), tandem.outbox_replay(text, smallint, timestamptz), tandem.outbox_renumber(), tandem.outbox_rebase(bigint), tandem.outbox_lag()
+    FROM PUBLIC;

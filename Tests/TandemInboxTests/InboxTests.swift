@@ -1,0 +1,206 @@
+import Foundation
+import TandemCluster
+import TandemCore
+import TandemInbox
+import TandemMessaging
+import TandemOutbox
+import TandemPostgres
+import TandemTestSupport
+import TandemTransactions
+import Testing
+
+@Suite("Messages take effect once")
+struct InboxTests {
+    private func running<Value>(_ work: @escaping @Sendable () async throws -> Void, _ body: () async throws -> Value) async throws -> Value {
+        let task = Task { try await work() }
+        do {
+            let value = try await body()
+            task.cancel()
+            try await task.value
+            return value
+        } catch {
+            task.cancel()
+            _ = await task.result
+            throw error
+        }
+    }
+
+    private func withNodes<Value>(_ body: (TestCluster) async throws -> Value) async throws -> Value {
+        try await withCluster(2, modules: [.outbox, .inbox]) { test in
+            try await sql(
+                try test.superuser("n2"), "CREATE TABLE handled (place serial, key text, body text)", "GRANT ALL ON handled, handled_place_seq TO tandem")
+            return try await body(test)
+        }
+    }
+
+    private func relay(_ test: TestCluster, _ cluster: Cluster? = nil, _ change: (inout RelayOptions) -> Void = { _ in }) throws -> OutboxRelay {
+        var options = RelayOptions()
+        options.poll = .milliseconds(20)
+        options.isFromStart = true
+        options.lease = .seconds(60)
+        change(&options)
+        let cluster = cluster ?? test.cluster
+        return try OutboxRelay(cluster, from: "n1", to: "copies", InboxSink(cluster, on: "n2", queue: "orders"), options: options)
+    }
+
+    private func consumer(_ test: TestCluster, fails: @escaping @Sendable (String) -> Bool = { _ in false }) -> InboxConsumer {
+        var options = InboxConsumer.Options()
+        options.poll = .milliseconds(20)
+        options.wait = .milliseconds(5)
+        options.attempts = 3
+        return InboxConsumer(test.cluster, on: "n2", queue: "orders", options: options) { message, branch in
+            let body = String(decoding: message.event.payload, as: UTF8.self)
+            try await branch.execute("INSERT INTO handled (key, body) VALUES (\(message.event.key), \(body))")
+            if fails(body) { throw TestFailure("poisoned") }
+        }
+    }
+
+    private func handled(_ test: TestCluster) async throws -> String {
+        try await test.value("n2", "SELECT coalesce(string_agg(body, ',' ORDER BY place), '') FROM handled") ?? ""
+    }
+
+    @Test("from the transaction on one node to the effect on another, once, whichever relays and consumers come and go")
+    func exactlyOnce() async throws {
+        try await withNodes { test in
+            let another = try test.another()
+            defer { another.close() }
+            let relays = [try relay(test) { $0.lease = .milliseconds(200) }, try relay(test, another) { $0.lease = .milliseconds(200) }]
+            let consumers = [consumer(test), consumer(test)]
+            try await running({ try await relays[0].run() }) {
+                try await running({ try await consumers[0].run() }) {
+                    for round in 0..<5 {
+                        try await running({ try await relays[1].run() }) {
+                            try await running({ try await consumers[1].run() }) {
+                                for number in 1...40 {
+                                    let value = round * 40 + number
+                                    try await sql(try test.conninfo("n1"), "SELECT tandem.publish('t', 'k\(value % 3)', '\(value)')")
+                                }
+                            }
+                        }
+                    }
+                    try await wait(for: "all") { try await test.count("n2", "handled") >= 200 }
+                }
+            }
+            #expect(try await handled(test) == (1...200).map(String.init).joined(separator: ","))
+            #expect(try await test.count("n2", "tandem.inbox_queue") == 0)
+        }
+    }
+
+    @Test("events that are sent a second time are there once, and a replay brings them again")
+    func repeated() async throws {
+        try await withNodes { test in
+            let sink = InboxSink(test.cluster, on: "n2", queue: "orders")
+            func delivery(_ window: Int64, _ sequence: Int64) -> Delivery {
+                let event = Event(
+                    id: "0198c0de-0000-7000-8000-00000000000\(sequence)", topic: "t", key: "k", headers: [.init("a", "b")], payload: Array("\(sequence)".utf8),
+                    time: "2026-01-01T00:00:00Z")
+                return Delivery(event, from: "/test/n1", to: "copies", at: .init(window: window, sequence: sequence))
+            }
+            _ = try await sink.deliver([delivery(1, 1), delivery(1, 2)])
+            _ = try await sink.deliver([delivery(1, 1), delivery(1, 2), delivery(1, 3)])
+            _ = try await sink.deliver([delivery(1, 2)])
+            let places = "SELECT string_agg(convert_from(payload, 'UTF8'), ',' ORDER BY place) FROM tandem.inbox_queue"
+            #expect(try await test.value("n2", places) == "1,2,3")
+            _ = try await sink.deliver([delivery(2, 1)])
+            #expect(try await test.value("n2", places) == "1,2,3,1")
+            #expect(
+                try await test.value("n2", "SELECT headers::text || published_at::text FROM tandem.inbox_queue LIMIT 1")?.hasPrefix(#"{"a":"b"}2026"#) == true)
+        }
+    }
+
+    @Test("a poisoned message leaves nothing, is given up after its attempts, and its key waits until then; it can be handled again")
+    func poisoned() async throws {
+        try await withNodes { test in
+            let isMended = Locked(false), inbox = Inbox(test.cluster, on: "n2")
+            for number in 1...6 { try await sql(try test.conninfo("n1"), "SELECT tandem.publish('t', '\(number % 2 == 0 ? "even" : "odd")', '\(number)')") }
+            let relay = try relay(test), consumer = consumer(test) { $0 == "3" && !isMended.withLock { $0 } }
+            try await running({ try await relay.run() }) {
+                try await running({ try await consumer.run() }) {
+                    try await wait(for: "all but one") { try await test.count("n2", "handled") == 5 }
+                    let dead = try await inbox.dead()
+                    #expect(dead.count == 1 && dead[0].reason == "failed" && dead[0].attempts == 3 && dead[0].error == "poisoned" && dead[0].key == "odd")
+                    let order = try await handled(test).split(separator: ",").map { Int($0) ?? 0 }
+                    #expect(order.filter { $0 % 2 == 1 } == [1, 5] && order.filter { $0 % 2 == 0 } == [2, 4, 6])
+                    isMended.withLock { $0 = true }
+                    let count = try await inbox.retry(consumer: "orders", ids: [dead[0].id])
+                    #expect(count == 1)
+                    try await wait(for: "the last one") { try await handled(test).hasSuffix(",3") }
+                    let left = try await inbox.dead()
+                    #expect(left.isEmpty)
+                }
+            }
+        }
+    }
+
+    @Test("two sinks fill one queue, and neither takes the other's events for its own")
+    func twoSinks() async throws {
+        try await withNodes { test in
+            func relay(_ name: String, _ topic: String) throws -> OutboxRelay {
+                var options = RelayOptions()
+                (options.poll, options.isFromStart, options.topics) = (.milliseconds(20), true, [topic])
+                return try OutboxRelay(test.cluster, from: "n1", to: name, InboxSink(test.cluster, on: "n2", queue: "orders"), options: options)
+            }
+            let one = try relay("one", "a"), other = try relay("other", "b")
+            try await running({ try await one.run() }) {
+                for _ in 0..<3 { try await sql(try test.conninfo("n1"), "SELECT tandem.publish('a', 'k', '1')") }
+                try await wait(for: "the first sink's") { try await test.count("n2", "tandem.inbox_queue") == 3 }
+                try await running({ try await other.run() }) {
+                    for topic in ["b", "a", "b", "a"] { try await sql(try test.conninfo("n1"), "SELECT tandem.publish('\(topic)', 'k', '2')") }
+                    try await wait(for: "all") { try await test.count("n2", "tandem.inbox_queue") == 7 }
+                }
+            }
+        }
+    }
+
+    @Test("a message that was given up and handled again is given up again")
+    func deadAgain() async throws {
+        try await withNodes { test in
+            let inbox = Inbox(test.cluster, on: "n2"), relay = try relay(test), consumer = consumer(test) { _ in true }
+            try await sql(try test.conninfo("n1"), "SELECT tandem.publish('t', 'k', '1')")
+            try await running({ try await relay.run() }) {
+                try await running({ try await consumer.run() }) {
+                    for _ in 0..<2 {
+                        try await wait(for: "the dead letter") { try await inbox.dead().count == 1 }
+                        let dead = try await inbox.dead()[0]
+                        let count = try await inbox.retry(consumer: "orders", ids: [dead.id])
+                        #expect(count == 1 && dead.attempts == 3)
+                    }
+                    try await wait(for: "the dead letter again") { try await inbox.dead().count == 1 }
+                    let count = try await inbox.drop(consumer: "orders", ids: [try await inbox.dead()[0].id])
+                    #expect(count == 1)
+                }
+            }
+            let left = try await test.count("n2", "handled") + test.count("n2", "tandem.inbox_queue")
+            #expect(left == 0)
+            try await inbox.forget()
+        }
+    }
+
+    @Test("a message of a broker is received once by each consumer, and not where its transaction is rolled back")
+    func received() async throws {
+        try await withNodes { test in
+            func receive(_ id: String, _ consumer: String) async throws -> Bool {
+                try await test.cluster["n2"].transaction { try await $0.receive(id, by: consumer) }
+            }
+            struct No: Error {}
+            let id = UUID().uuidString
+            await #expect(throws: No.self) {
+                try await test.cluster["n2"].transaction { branch in
+                    let isNew = try await branch.receive(id, by: "a")
+                    #expect(isNew)
+                    throw No()
+                }
+            }
+            var answers: [Bool] = []
+            for (id, consumer) in [(id, "a"), (id, "a"), (id, "b"), ("invoice/7", "a"), ("invoice/7", "a")] { answers.append(try await receive(id, consumer)) }
+            #expect(answers == [true, false, true, true, false])
+            // From SQL, in any language.
+            var texts: [String?] = []
+            for _ in 0..<2 { texts.append(try await sql(try test.conninfo("n2"), "SELECT tandem.receive('c', '\(id)')")) }
+            #expect(texts == ["t", "f"])
+            // A UUIDv7 of 2020.
+            let error = await refusal { try await receive("016f5e66-e800-7000-8000-000000000000", "a") }
+            #expect(error?.code == .messageTooOld)
+        }
+    }
+}

@@ -1,0 +1,169 @@
+import CRabbitMQ
+import Foundation
+import TandemCore
+import TandemMessaging
+import TandemPostgres
+import TandemTestSupport
+import Testing
+
+@testable import TandemRabbitMQ
+
+@Suite("RabbitMQ", .serialized)
+struct RabbitMQTests {
+    private let server: RabbitMQServer
+
+    init() throws { server = try RabbitMQServer.shared() }
+
+    private func broker(_ change: (inout RabbitMQConfiguration) -> Void = { _ in }) -> RabbitMQConfiguration {
+        var broker = RabbitMQConfiguration()
+        broker.port = server.port
+        broker.patience = .seconds(20)
+        change(&broker)
+        return broker
+    }
+
+    /// Makes a durable queue, which takes at most so many messages.
+    private func declare(_ queue: String, most: Int64? = nil) throws {
+        let connection = try #require(amqp_new_connection()), socket = try #require(amqp_tcp_socket_new(connection))
+        defer { amqp_destroy_connection(connection) }
+        #expect(amqp_socket_open(socket, "127.0.0.1", Int32(server.port)) == AMQP_STATUS_OK.rawValue)
+        let login = tandem_amqp_login(connection, "/", 10, "tests", "guest", "guest")
+        #expect(login.reply_type == AMQP_RESPONSE_NORMAL)
+        amqp_channel_open(connection, 1)
+        let texts = [queue, "x-max-length", "x-overflow", "reject-publish"].map { (text: String) in strdup(text) }
+        defer { for text in texts { free(text) } }
+        var arguments = [
+            tandem_amqp_header_integer(amqp_cstring_bytes(texts[1]), most ?? 0),
+            tandem_amqp_header_text(amqp_cstring_bytes(texts[2]), amqp_cstring_bytes(texts[3])),
+        ]
+        let declared = arguments.withUnsafeMutableBufferPointer { entries in
+            amqp_queue_declare(
+                connection, 1, amqp_cstring_bytes(texts[0]), 0, 1, 0, 0, amqp_table_t(num_entries: most == nil ? 0 : 2, entries: entries.baseAddress))
+        }
+        #expect(declared != nil)
+    }
+
+    private func deliveries(_ range: ClosedRange<Int>, topic: String, size: Int = 20) -> [Delivery] {
+        range.map { number in
+            let event = Event(
+                id: "0198c0de-0000-7000-8000-\(String(1_000_000_000_000 + number).suffix(12))", topic: topic, key: "k\(number % 3)",
+                headers: [.init("trace", "ä \(number)")], payload: Array("{\"n\":\(number),\"pad\":\"\(String(repeating: "x", count: size))\"}".utf8),
+                time: "2026-01-01T00:00:00Z")
+            return Delivery(event, from: "/test/n1", to: "test", at: .init(window: 1, sequence: Int64(number)))
+        }
+    }
+
+    private func isDelivered(_ verdict: DeliveryVerdict) -> Bool { if case .delivered = verdict { true } else { false } }
+
+    /// Reads a queue until it has had so many messages, each acknowledged.
+    private func read(_ queue: String, _ count: Int) async throws -> [RabbitMQMessage] {
+        let messages = Locked<[RabbitMQMessage]>([])
+        let consumer = RabbitMQConsumer(broker(), queue: queue, retryingAfter: .milliseconds(50)) { message in messages.withLock { $0.append(message) } }
+        let work = Task { try await consumer.run() }
+        defer { work.cancel() }
+        try await wait(for: "\(count) messages of \(queue)") { messages.withLock { $0.count } >= count }
+        work.cancel()
+        try await work.value
+        return messages.withLock { $0 }
+    }
+
+    @Test("events arrive confirmed, in order, with all that they have")
+    func delivered() async throws {
+        try declare("orders")
+        let sink = RabbitMQSink(broker { $0.window = 100 }), sent = deliveries(1...1000, topic: "orders")
+        let verdicts = try await sink.deliver(sent)
+        #expect(verdicts.count == 1000 && verdicts.allSatisfy(isDelivered))
+        let received = try await read("orders", 1000)
+        #expect(received.map(\.event) == sent.map(\.event))
+        #expect(received[0].attribute("source") == "/test/n1" && received[0].attribute("specversion") == "1.0")
+        await sink.close()
+    }
+
+    @Test("one for which there is no queue is refused, and the others arrive")
+    func unroutable() async throws {
+        try declare("there")
+        let sink = RabbitMQSink(broker())
+        let verdicts = try await sink.deliver(deliveries(1...2, topic: "there") + deliveries(3...3, topic: "nowhere") + deliveries(4...4, topic: "there"))
+        #expect(verdicts.map(isDelivered) == [true, true, false, true])
+        guard case .refused(let error) = verdicts[2] else { throw TestFailure("it is not refused") }
+        #expect(error.code == .eventRefused && error.message.contains("NO_ROUTE"))
+        #expect(try await read("there", 3).count == 3)
+        await sink.close()
+    }
+
+    @Test("a full queue, a missing exchange, a wrong password and a broker that is not there make the sink unavailable")
+    func unavailable() async throws {
+        try declare("small", most: 2)
+        let full = RabbitMQSink(broker())
+        let rejected = await refusal { try await full.deliver(deliveries(1...10, topic: "small")) }
+        #expect(rejected?.code == .sinkUnavailable && rejected?.message.contains("rejected") == true)
+        _ = try await read("small", 2)
+        #expect(try await full.deliver(deliveries(11...11, topic: "small")).allSatisfy(isDelivered), "it goes on where there is room")
+        await full.close()
+        let missing = RabbitMQSink(broker { $0.exchange = "missing" })
+        #expect(await refusal { try await missing.deliver(deliveries(1...1, topic: "a")) }?.message.contains("404") == true)
+        await missing.close()
+        let stranger = RabbitMQSink(broker { $0.password = "wrong" })
+        let login = await refusal { try await stranger.deliver(deliveries(1...1, topic: "a")) }
+        #expect(login?.message.contains("403") == true && "\(String(describing: login))".contains("wrong") == false)
+        await stranger.close()
+        let nobody = RabbitMQSink(broker { $0.port = 1 })
+        #expect(await refusal { try await nobody.deliver(deliveries(1...1, topic: "a")) }?.code == .sinkUnavailable)
+        await nobody.close()
+    }
+
+    @Test("what is confirmed survives the broker's crash; the sink connects again")
+    func crash() async throws {
+        try declare("durable")
+        let sink = RabbitMQSink(broker())
+        #expect(try await sink.deliver(deliveries(1...50, topic: "durable")).allSatisfy(isDelivered))
+        server.kill()
+        let lost = await refusal {
+            // The end of the connection is noticed by whoever uses it.
+            for number in 51...60 { _ = try await sink.deliver(deliveries(number...number, topic: "durable")) }
+        }
+        #expect(lost?.code == .sinkUnavailable)
+        try server.restart()
+        #expect(try await sink.deliver(deliveries(61...70, topic: "durable")).allSatisfy(isDelivered))
+        let received = Set(try await read("durable", 60).compactMap(\.id))
+        #expect(received.isSuperset(of: (deliveries(1...50, topic: "") + deliveries(61...70, topic: "")).map(\.event.id)))
+        await sink.close()
+    }
+
+    @Test("a message whose handler fails comes again; one that is acknowledged does not")
+    func again() async throws {
+        try declare("again")
+        let sink = RabbitMQSink(broker())
+        _ = try await sink.deliver(deliveries(1...3, topic: "again"))
+        let seen = Locked<[String]>([]), failures = Locked(1)
+        let consumer = RabbitMQConsumer(broker(), queue: "again", retryingAfter: .milliseconds(20)) { message in
+            seen.withLock { $0.append(message.id ?? "") }
+            let fails = failures.withLock { left in
+                defer { left -= 1 }
+                return left > 0
+            }
+            if fails { throw TestFailure("not now") }
+        }
+        let work = Task { try await consumer.run() }
+        try await wait(for: "four calls") { seen.withLock { $0.count } >= 4 }
+        work.cancel()
+        try await work.value
+        let ids = seen.withLock { $0 }
+        #expect(ids.count == 4 && Set(ids).count == 3 && ids.filter { $0 == ids[0] }.count == 2)
+        // Nothing is left.
+        _ = try await sink.deliver(deliveries(4...4, topic: "again"))
+        #expect(try await read("again", 1).compactMap(\.event).map(\.id) == deliveries(4...4, topic: "").map(\.event.id))
+        await sink.close()
+    }
+
+    @Test("a cancelled delivery ends soon, and the sink can be used again")
+    func cancelled() async throws {
+        try declare("cancelled")
+        let sink = RabbitMQSink(broker()), batch = deliveries(1...5000, topic: "cancelled", size: 1000)
+        let work = Task { try await sink.deliver(batch) }
+        work.cancel()
+        await #expect(throws: (any Error).self) { try await work.value }
+        #expect(try await sink.deliver(deliveries(1...1, topic: "cancelled")).allSatisfy(isDelivered))
+        await sink.close()
+    }
+}

@@ -38,13 +38,18 @@ package final class RabbitMQServer: Sendable {
         state = Mutex(State(process: process, input: input.fileHandleForWriting, output: output.fileHandleForReading, identifier: identifier))
     }
 
-    private static func answer(_ output: FileHandle) throws -> (port: Int, identifier: Int32) {
+    private static func line(_ output: FileHandle) throws -> String {
         var text = ""
         while !text.hasSuffix("\n") {
             let data = output.availableData
             if data.isEmpty { throw TestFailure("RabbitMQ did not start") }
             text += String(decoding: data, as: UTF8.self)
         }
+        return text
+    }
+
+    private static func answer(_ output: FileHandle) throws -> (port: Int, identifier: Int32) {
+        let text = try line(output)
         var values: [String: String] = [:]
         for word in text.split(whereSeparator: \.isWhitespace) {
             let parts = word.split(separator: "=", maxSplits: 1)
@@ -54,6 +59,15 @@ package final class RabbitMQServer: Sendable {
             throw TestFailure("RabbitMQ answered \(text)")
         }
         return (port, identifier)
+    }
+
+    /// Lets it write down what queues there are: a crash a moment after the declaration of one forgets it.
+    package func note() throws {
+        try state.withLock { state in
+            try state.input.write(contentsOf: Data("note\n".utf8))
+            let answer = try Self.line(state.output)
+            guard answer.hasPrefix("NOTED dumped") else { throw TestFailure("RabbitMQ answered \(answer)") }
+        }
     }
 
     /// Kills it, as a crash does.

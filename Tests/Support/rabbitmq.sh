@@ -1,8 +1,14 @@
 #!/bin/bash
 # A RabbitMQ of its own for tests: ordinary processes on loopback, nothing outside of a folder that is removed at the end.
-# It prints FOLDER, PORT and PID when AMQP is spoken. Lines on standard input: `start` starts it again, on the same port and with the same data, after it was killed.
+# It prints FOLDER, PORT and PID when AMQP is spoken. Lines on standard input: `start` starts it again, on the same port and with the same data, after it was killed; `note` lets it
+# write down what queues there are.
 # It ends with its input, so also when the tests are killed.
 set -euo pipefail
+# Whatever else was left open to it, the other end of its own input among it, is not its: it would never see the end of that.
+for file in /proc/$$/fd/*; do
+    number=${file##*/}
+    if [ "$number" -gt 2 ] && [ "$number" -ne 255 ]; then eval "exec $number>&-"; fi
+done
 sbin=$(echo /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin)
 if [ ! -x "$sbin/rabbitmq-server" ]; then
     echo "RabbitMQ is not installed: run scripts/bootstrap --tests" >&2
@@ -14,7 +20,7 @@ beam=
 epmd=
 end() {
     if [ -n "$beam" ]; then kill -9 "$beam" 2>/dev/null || true; fi
-    if [ -n "$epmd" ]; then kill "$epmd" 2>/dev/null || true; fi
+    if [ -n "$epmd" ]; then kill -9 "$epmd" 2>/dev/null || true; fi
     wait 2>/dev/null || true
     rm -rf "$folder"
 }
@@ -85,5 +91,14 @@ start() {
 
 start
 while read -r line; do
-    if [ "$line" = start ]; then start; fi
+    case $line in
+        start) start ;;
+        note)
+            # What queues there are it writes down a moment after it has said that they are there; a broker that is killed before forgets them.
+            env -i "${common[@]}" RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_NODENAME=rabbit@localhost \
+                RABBITMQ_CTL_ERL_ARGS="-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}" \
+                "${as[@]}" "$sbin/rabbitmqctl" eval 'mnesia:sync_log(), mnesia:dump_log().' >"$folder/ctl.out" 2>&1 </dev/null
+            echo "NOTED $(tr '\n' ' ' <"$folder/ctl.out")"
+            ;;
+    esac
 done

@@ -115,6 +115,7 @@ struct RabbitMQTests {
     @Test("what is confirmed survives the broker's crash; the sink connects again")
     func crash() async throws {
         try declare("durable")
+        try server.note()
         let sink = RabbitMQSink(broker())
         #expect(try await sink.deliver(deliveries(1...50, topic: "durable")).allSatisfy(isDelivered))
         server.kill()

@@ -2,6 +2,7 @@
 
 SWIFT ?= swift
 SCRIPTS := scripts/bootstrap scripts/docs
+BASH_SCRIPTS := .ci/run Tests/Support/rabbitmq.sh
 SWIFT_PLACES := $(wildcard Sources Tests Examples Package.swift)
 
 .DEFAULT_GOAL := help
@@ -51,8 +52,8 @@ docs: bootstrap ## builds the library's documentation and guides into .build/doc
 lint: ## checks format, documentation and scripts
 	$(SWIFT) format lint --strict --parallel --recursive $(SWIFT_PLACES)
 	@for script in $(SCRIPTS); do echo "sh -n $$script"; sh -n "$$script" || exit 1; done
-	bash -n .ci/run
-	@if command -v shellcheck >/dev/null; then echo "shellcheck $(SCRIPTS) .ci/run"; shellcheck $(SCRIPTS) .ci/run; \
+	@for script in $(BASH_SCRIPTS); do echo "bash -n $$script"; bash -n "$$script" || exit 1; done
+	@if command -v shellcheck >/dev/null; then echo "shellcheck $(SCRIPTS) $(BASH_SCRIPTS)"; shellcheck $(SCRIPTS) $(BASH_SCRIPTS); \
 	else echo "shellcheck is not installed: skipped"; fi
 
 format: ## formats the Swift files in place

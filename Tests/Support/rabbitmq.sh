@@ -4,10 +4,11 @@
 # write down what queues there are.
 # It ends with its input, so also when the tests are killed.
 set -euo pipefail
-# Whatever else was left open to it, the other end of its own input among it, is not its: it would never see the end of that.
-for file in /proc/$$/fd/*; do
+# The other end of its own input may have been left open to it: it would never see the end of that. All else stays open, since whoever started it waits for some of that to close.
+input=$(readlink "/proc/$$/fd/0")
+for file in "/proc/$$/fd"/*; do
     number=${file##*/}
-    if [ "$number" -gt 2 ] && [ "$number" -ne 255 ]; then eval "exec $number>&-"; fi
+    if [ "$number" -gt 2 ] && [ "$(readlink "$file")" = "$input" ]; then eval "exec $number>&-"; fi
 done
 sbin=$(echo /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin)
 if [ ! -x "$sbin/rabbitmq-server" ]; then

@@ -163,7 +163,7 @@ let package = Package(
             name: "TandemCrashTests",
             dependencies: [
                 "TandemCommand", "TandemCrashProbe", "TandemCore", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas",
-                "TandemTestSupport",
+                "TandemOutbox", "TandemInbox", "TandemTestSupport",
             ], swiftSettings: house),
         .testTarget(
             name: "TandemFaultTests",

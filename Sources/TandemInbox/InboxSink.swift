@@ -43,17 +43,13 @@ public struct InboxSink: Sink {
                 of: """
                     SELECT tandem.inbox_deliver(\(queue), \(first.source), \(first.sink), \(batch.map(\.place.window))::int8[], \(batch.map(\.place.sequence))::int8[],
                         \(batch.map(\.event.id))::uuid[], \(batch.map(\.event.topic))::text[], \(batch.map(\.event.key))::text[],
-                        \(batch.map { Self.json($0.event.headers) })::text[], \(batch.map(\.event.contentType))::text[], \(batch.map(\.event.time))::timestamptz[],
+                        \(batch.map { Event.Header.json($0.event.headers) })::text[], \(batch.map(\.event.contentType))::text[], \(batch.map(\.event.time))::timestamptz[],
                         \(payloads)::bytea, \(ends)::int8[])
                     """)
         } catch let error as TandemError {
             throw Inbox.named(error)
         }
         return [DeliveryVerdict](repeating: .delivered, count: batch.count)
-    }
-
-    private static func json(_ headers: [Event.Header]) -> String? {
-        headers.isEmpty ? nil : JSON.object(headers.map { ($0.name, .string($0.value)) }).text
     }
 
     /// Does nothing: the connections are the cluster's.

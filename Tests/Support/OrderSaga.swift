@@ -75,16 +75,6 @@ package struct OrderNodes: Sendable {
 
     /// Runs sagas while the body runs.
     package func withWorker<Value>(_ sagas: Sagas, _ body: () async throws -> Value) async throws -> Value {
-        let worker = Task { try await sagas.run() }
-        do {
-            let value = try await body()
-            worker.cancel()
-            try await worker.value
-            return value
-        } catch {
-            worker.cancel()
-            _ = await worker.result
-            throw error
-        }
+        try await running({ try await sagas.run() }, body)
     }
 }

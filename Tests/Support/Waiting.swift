@@ -28,6 +28,21 @@ package func tick() async {
     }
 }
 
+/// Runs work while the body runs, and ends it then; an error of either comes out.
+package func running<Value>(_ work: @escaping @Sendable () async throws -> Void, _ body: () async throws -> Value) async throws -> Value {
+    let task = Task { try await work() }
+    do {
+        let value = try await body()
+        task.cancel()
+        try await task.value
+        return value
+    } catch {
+        task.cancel()
+        _ = await task.result
+        throw error
+    }
+}
+
 /// Runs on the thread to which a connection, a pool or a queue is confined.
 package func confined<Value: Sendable>(to reactor: Reactor, _ body: @escaping @Sendable () -> Value) async -> Value {
     await withCheckedContinuation { continuation in

@@ -11,20 +11,6 @@ import Testing
 
 @Suite("Messages take effect once")
 struct InboxTests {
-    private func running<Value>(_ work: @escaping @Sendable () async throws -> Void, _ body: () async throws -> Value) async throws -> Value {
-        let task = Task { try await work() }
-        do {
-            let value = try await body()
-            task.cancel()
-            try await task.value
-            return value
-        } catch {
-            task.cancel()
-            _ = await task.result
-            throw error
-        }
-    }
-
     private func withNodes<Value>(_ body: (TestCluster) async throws -> Value) async throws -> Value {
         try await withCluster(2, modules: [.outbox, .inbox]) { test in
             try await sql(

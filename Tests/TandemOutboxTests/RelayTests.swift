@@ -22,17 +22,7 @@ struct RelayTests {
         options.lease = .seconds(60)
         change(&options)
         let relay = try OutboxRelay(cluster ?? test.cluster, from: "n1", to: "test", sink, options: options)
-        let task = Task { try await relay.run() }
-        do {
-            let value = try await body()
-            task.cancel()
-            try await task.value
-            return value
-        } catch {
-            task.cancel()
-            _ = await task.result
-            throw error
-        }
+        return try await running({ try await relay.run() }, body)
     }
 
     @Test("an event is sent when its transaction commits, with all that was given to it, and not when it is rolled back")

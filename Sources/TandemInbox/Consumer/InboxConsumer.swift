@@ -126,7 +126,7 @@ public struct InboxConsumer: Sendable {
                 """, as: Int64.self, String.self, String.self, String.self, String?.self, String?.self, String.self, [UInt8].self, String.self)
             if rows.isEmpty { return 0 }
             for (place, id, source, topic, key, headers, type, payload, time) in rows {
-                let event = Event(id: id, topic: topic, key: key, headers: Self.headers(headers), contentType: type, payload: payload, time: time)
+                let event = Event(id: id, topic: topic, key: key, headers: Event.Header.read(headers), contentType: type, payload: payload, time: time)
                 let message = InboxMessage(event: event, source: source, place: place)
                 do { try await handler(message, branch) } catch let error as TandemError where error.isRetrySafe {
                     // A deadlock, a conflict, a node that is gone: not the message's fault.
@@ -138,13 +138,6 @@ public struct InboxConsumer: Sendable {
             try await branch.execute(
                 "DELETE FROM tandem.inbox_queue WHERE queue = \(queue) AND place = ANY (\(rows.map(\.0))::int8[])", rows: rows.count...rows.count)
             return rows.count
-        }
-    }
-
-    private static func headers(_ text: String?) -> [Event.Header] {
-        guard let text, case .object(let entries)? = try? JSON(reading: text) else { return [] }
-        return entries.map { name, value in
-            if case .string(let text) = value { Event.Header(name, text) } else { Event.Header(name, value.text) }
         }
     }
 

@@ -36,6 +36,13 @@ extension Branch {
             topic: topic, key: key, bytes: [UInt8](try encoder.encode(payload)), contentType: Event.json, headers: headers, id: id, notBefore: time)
     }
 
+    /// An object has each name once.
+    private static func lastOfEach(_ headers: [Event.Header]) -> [Event.Header] {
+        var last: [String: String] = [:]
+        for header in headers { last[header.name] = header.value }
+        return last.sorted { $0.key < $1.key }.map { Event.Header($0.key, $0.value) }
+    }
+
     /// Publishes an event whose payload is bytes, as ``publish(topic:key:payload:headers:id:notBefore:)`` does.
     ///
     /// - Parameters:
@@ -55,7 +62,7 @@ extension Branch {
         do {
             let ids = try await query(
                 """
-                SELECT tandem.publish_bytes(\(topic), \(key)::text, \(bytes)::bytea, \(contentType), \(OutboxHeaders.json(headers))::json, \(id)::uuid, \(time)::timestamptz)
+                SELECT tandem.publish_bytes(\(topic), \(key)::text, \(bytes)::bytea, \(contentType), \(Event.Header.json(Self.lastOfEach(headers)))::json, \(id)::uuid, \(time)::timestamptz)
                 """, as: UUID.self)
             guard let id = ids.first else { throw TandemError(.protocolViolation, "the server sent no id", node: node) }
             return id

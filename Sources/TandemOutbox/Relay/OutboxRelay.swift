@@ -73,9 +73,11 @@ public struct OutboxRelay: Sendable {
     public func run() async throws {
         var backoff = 0
         var isLogged = false
+        var isKnown = false
         while !Task.isCancelled {
             do {
-                try await store.add(fromStart: options.isFromStart)
+                if !isKnown { try await store.add(fromStart: options.isFromStart) }
+                isKnown = true
                 let begin = ContinuousClock.now
                 switch try await store.claim(holder, for: options.lease) {
                 case .held(_, let left):
@@ -100,6 +102,8 @@ public struct OutboxRelay: Sendable {
                 if Task.isCancelled { break }
                 if !isLogged { logger.warning("the outbox cannot be read now", metadata: labels.merging(["tandem.reason": "\(error)"]) { $1 }) }
                 isLogged = true
+                // It may have been forgotten meanwhile.
+                isKnown = false
                 backoff += 1
                 do { try await Task.sleep(for: delay(backoff)) } catch { break }
             }

@@ -432,11 +432,10 @@ $function$;
 -- Events of a window in their order, behind the number `after` (0: from its first one on), at most `most`, and of so many bytes of payload but for the last one. Two indexes
 -- give the order, whatever the statistics of tables say that are empty now and then.
 CREATE FUNCTION tandem.outbox_read(sink text, share smallint, number bigint, after bigint, most integer, bytes bigint)
-    RETURNS TABLE (seq bigint, at timestamptz, id uuid, topic text, key text, headers json, content_type text, payload bytea)
+    RETURNS SETOF tandem.outbox
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
     SET jit = off
 AS $function$
-#variable_conflict use_column
 DECLARE
     w tandem.outbox_window;
     event tandem.outbox;
@@ -444,7 +443,12 @@ DECLARE
     number_read integer := 0;
     bytes_read bigint := 0;
 BEGIN
+    -- First the lock, then the snapshot: one from before a TRUNCATE sees nothing at all afterwards, and a window without events would pass for one that is done.
+    LOCK TABLE tandem.outbox_window IN ACCESS SHARE MODE;
     SELECT o.* INTO w FROM tandem.outbox_window o WHERE o.sink = $1 AND o.share = $2 AND o.number = $3;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'TD511', MESSAGE = format('the window %s of the sink %s is not there', $3, $1), HINT = 'The sink was moved: look where it stands.';
+    END IF;
     -- First what transactions that were late have left: their numbers are lower than all others.
     IF w.late <> '{}' AND place < w.since_seq THEN
         FOR event IN
@@ -453,17 +457,9 @@ BEGIN
             ORDER BY l.seq LIMIT $5
         LOOP
             EXIT WHEN bytes_read >= $6;
-            seq := event.seq;
-            at := event.at;
-            id := event.id;
-            topic := event.topic;
-            key := event.key;
-            headers := event.headers;
-            content_type := event.content_type;
-            payload := event.payload;
             number_read := number_read + 1;
             bytes_read := bytes_read + octet_length(event.payload);
-            RETURN NEXT;
+            RETURN NEXT event;
         END LOOP;
         IF number_read >= $5 OR bytes_read >= $6 THEN
             RETURN;
@@ -476,16 +472,8 @@ BEGIN
         ORDER BY o.seq LIMIT $5 - number_read
     LOOP
         EXIT WHEN bytes_read >= $6;
-        seq := event.seq;
-        at := event.at;
-        id := event.id;
-        topic := event.topic;
-        key := event.key;
-        headers := event.headers;
-        content_type := event.content_type;
-        payload := event.payload;
         bytes_read := bytes_read + octet_length(event.payload);
-        RETURN NEXT;
+        RETURN NEXT event;
     END LOOP;
 END
 $function$;

@@ -64,7 +64,7 @@ extension OutboxStore {
             throw OutboxError.named(error)
         }
         return rows.map { sequence, time, id, topic, key, headers, type, payload, number, attempts in
-            let event = Event(id: id, topic: topic, key: key, headers: OutboxHeaders.read(headers), contentType: type, payload: payload, time: time)
+            let event = Event(id: id, topic: topic, key: key, headers: Event.Header.read(headers), contentType: type, payload: payload, time: time)
             return Head(delivery: Delivery(event, from: source, to: sink, at: .init(window: number, sequence: sequence)), attempts: attempts)
         }
     }

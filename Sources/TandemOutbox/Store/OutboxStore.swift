@@ -133,7 +133,7 @@ struct OutboxStore: Sendable {
             let rows = try await node.query(
                 sql, as: Int64.self, String.self, String.self, String.self, String?.self, String?.self, String.self, [UInt8].self, timeout: Self.patience)
             return rows.map { sequence, time, id, topic, key, headers, type, payload in
-                (sequence, Event(id: id, topic: topic, key: key, headers: OutboxHeaders.read(headers), contentType: type, payload: payload, time: time))
+                (sequence, Event(id: id, topic: topic, key: key, headers: Event.Header.read(headers), contentType: type, payload: payload, time: time))
             }
         } catch let error as TandemError {
             throw OutboxError.named(error)

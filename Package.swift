@@ -35,7 +35,9 @@ let package = Package(
         .library(name: "TandemMessaging", targets: ["TandemMessaging"]),
         .library(name: "TandemOutbox", targets: ["TandemOutbox"]),
         .library(name: "TandemInbox", targets: ["TandemInbox"]),
+        .library(name: "TandemKafka", targets: ["TandemKafka"]),
         .library(name: "TandemRabbitMQ", targets: ["TandemRabbitMQ"]),
+        .library(name: "TandemWebhook", targets: ["TandemWebhook"]),
         .library(name: "TandemHummingbird", targets: ["TandemHummingbird"]),
         .library(name: "TandemHTTPSteps", targets: ["TandemHTTPSteps"]),
         .library(name: "TandemTestKit", targets: ["TandemTestKit"]),
@@ -43,8 +45,9 @@ let package = Package(
         .executable(name: "tandem-demo", targets: ["TandemDemo"]),
     ],
     traits: [
+        .trait(name: "Kafka", description: "The command sends events to Kafka, by librdkafka. The product TandemKafka is there all the same."),
         .trait(name: "RabbitMQ", description: "The command sends events to RabbitMQ, by librabbitmq. The product TandemRabbitMQ is there all the same."),
-        .default(enabledTraits: ["RabbitMQ"]),
+        .default(enabledTraits: ["Kafka", "RabbitMQ"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -60,11 +63,15 @@ let package = Package(
         // For the middleware of idempotency keys, in a target of its own: nothing else builds it.
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        // For the signatures and the TLS of webhooks, in a target of its own; both are below AsyncHTTPClient and Hummingbird anyway.
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: [
         // ground
         .systemLibrary(name: "CLibPQ"),
+        .systemLibrary(name: "CRDKafka"),
         .systemLibrary(name: "CRabbitMQ"),
         room("TandemCore"),
         room("TandemFailpoints"),
@@ -108,14 +115,22 @@ let package = Package(
                 "TandemSagas", .product(name: "AsyncHTTPClient", package: "async-http-client"), .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
             ]),
-        room("TandemRabbitMQ", ["CRabbitMQ", "TandemCore", "TandemMessaging"]),
+        room(
+            "TandemWebhook",
+            [
+                "TandemCore", "TandemMessaging", .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "Crypto", package: "swift-crypto"), .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ]),
+        room("TandemKafka", ["CRDKafka", "TandemCore", "TandemMessaging", logging]),
+        room("TandemRabbitMQ", ["CRabbitMQ", "TandemCore", "TandemMessaging", logging]),
         room(
             "TandemHummingbird",
             [
                 "TandemCore", "TandemTransactions", "TandemIdempotency", .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "NIOCore", package: "swift-nio"),
             ]),
-        room("TandemLocal", ["TandemCore"]),
+        room("TandemLocal", ["TandemCore"], resources: [.embedInCode("Broker/rabbitmq.sh")]),
         room(
             "TandemTestKit",
             ["TandemCore", "TandemLocal", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio")]),
@@ -124,7 +139,7 @@ let package = Package(
             "TandemBench",
             [
                 "TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", "TandemIdempotency", "TandemMessaging", "TandemOutbox",
-                "TandemInbox", "TandemLocal",
+                "TandemInbox", "TandemLocal", .target(name: "TandemRabbitMQ", condition: .when(traits: ["RabbitMQ"])),
             ]),
         room("TandemChaos", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", "TandemLocal", "TandemTestKit"]),
         .executableTarget(
@@ -132,6 +147,7 @@ let package = Package(
             dependencies: [
                 "Tandem", "TandemCore", "TandemFailpoints", "TandemCluster", "TandemTransactions", "TandemConfiguration", "TandemLocal", "TandemBench",
                 "TandemChaos", "TandemSagas", "TandemHTTPSteps", "TandemIdempotency", "TandemMessaging", "TandemOutbox", "TandemInbox",
+                "TandemWebhook", .target(name: "TandemKafka", condition: .when(traits: ["Kafka"])),
                 .target(name: "TandemRabbitMQ", condition: .when(traits: ["RabbitMQ"])), arguments, lifecycle, logging,
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ],
@@ -145,8 +161,11 @@ let package = Package(
         tests(of: "TandemFailpoints"),
         .target(
             name: "TandemTestSupport",
-            dependencies: ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", "TandemLocal", logging], path: "Tests/Support",
-            exclude: ["rabbitmq.sh"], swiftSettings: house),
+            dependencies: [
+                "CRDKafka", "CRabbitMQ", "TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", "TandemMessaging", "TandemLocal",
+                logging,
+            ], path: "Tests/Support",
+            swiftSettings: house),
         tests(of: "TandemPostgres", ["TandemCore", "TandemLocal", "TandemTestSupport", logging]),
         tests(of: "TandemCluster", ["TandemCore", "TandemLocal", "TandemPostgres", "TandemTestSupport"]),
         tests(
@@ -163,12 +182,15 @@ let package = Package(
             name: "TandemCrashTests",
             dependencies: [
                 "TandemCommand", "TandemCrashProbe", "TandemCore", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas",
-                "TandemOutbox", "TandemInbox", "TandemTestSupport",
+                "TandemMessaging", "TandemOutbox", "TandemInbox", "TandemKafka", "TandemRabbitMQ", "TandemTestSupport", logging,
+                .product(name: "Hummingbird", package: "hummingbird"), .product(name: "HummingbirdTesting", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "NIOCore", package: "swift-nio"),
             ], swiftSettings: house),
         .testTarget(
             name: "TandemFaultTests",
             dependencies: [
-                "TandemCore", "TandemFailpoints", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemTestKit", "TandemTestSupport",
+                "TandemCore", "TandemFailpoints", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemMessaging", "TandemOutbox",
+                "TandemInbox", "TandemTestKit", "TandemTestSupport",
             ], swiftSettings: house),
         tests(
             of: "TandemSagas",
@@ -192,11 +214,35 @@ let package = Package(
             ]),
         tests(
             of: "TandemOutbox",
-            ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemMessaging", "TandemTestSupport"]),
+            [
+                "TandemCore", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemMessaging", "TandemTestSupport", logging,
+            ]),
         tests(
             of: "TandemInbox",
-            ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemMessaging", "TandemOutbox", "TandemTestSupport"]),
-        tests(of: "TandemRabbitMQ", ["CRabbitMQ", "TandemCore", "TandemPostgres", "TandemMessaging", "TandemTestSupport"]),
+            [
+                "TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemMessaging", "TandemOutbox", "TandemTestSupport",
+                .product(name: "MetricsTestKit", package: "swift-metrics"),
+            ]),
+        tests(
+            of: "TandemMessaging",
+            [
+                "TandemCore", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemInbox", "TandemKafka", "TandemRabbitMQ",
+                "TandemWebhook",
+                "TandemTestSupport", logging, .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdTesting", package: "hummingbird"), .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ]),
+        tests(
+            of: "TandemWebhook",
+            [
+                "TandemConfiguration", "TandemCluster", "TandemCore", "TandemMessaging", "TandemPostgres", "TandemTestSupport",
+                .product(name: "Hummingbird", package: "hummingbird"), .product(name: "HummingbirdTesting", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"), .product(name: "HummingbirdTLS", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ]),
+        tests(of: "TandemKafka", ["TandemCore", "TandemPostgres", "TandemMessaging", "TandemTestSupport", logging]),
+        tests(of: "TandemRabbitMQ", ["TandemCore", "TandemLocal", "TandemPostgres", "TandemMessaging", "TandemTestSupport", logging]),
         tests(of: "TandemLocal", ["TandemCore"]),
         tests(of: "TandemTestKit", ["TandemCore", "TandemLocal", "TandemPostgres", "TandemTestSupport"]),
         tests(of: "TandemChaos", ["TandemCore", "TandemTestSupport"]),

@@ -2,7 +2,7 @@
 ///
 /// Fields are found by their bytes: whoever reads takes as little as possible from the machine that is measured.
 package struct EventLines {
-    private static let keyMark = Array(#""partitionkey":""#.utf8), numberMark = Array(#""data":{"n":"#.utf8)
+    private static let keyMark = Array(#""partitionkey":""#.utf8), numberMark = Array(#""data":{"n":"#.utf8), payloadMark = Array(#"{"n":"#.utf8)
 
     private var last: [Int: Int] = [:]
     /// Lines so far.
@@ -17,6 +17,16 @@ package struct EventLines {
         count += 1
         guard let key = Self.number(behind: Self.keyMark, in: line), let number = Self.number(behind: Self.numberMark, in: line), number > last[key] ?? -1
         else {
+            isOrdered = false
+            return
+        }
+        last[key] = number
+    }
+
+    /// Takes an event whose key is known otherwise.
+    package mutating func take(key: String, _ payload: ArraySlice<UInt8>) {
+        count += 1
+        guard let key = Int(key), let number = Self.number(behind: Self.payloadMark, in: payload), number > last[key] ?? -1 else {
             isOrdered = false
             return
         }

@@ -2,10 +2,15 @@ import Foundation
 package import TandemCluster
 import TandemCore
 import TandemInbox
+import TandemLocal
 import TandemMessaging
 import TandemOutbox
 import TandemPostgres
 import TandemTransactions
+
+#if RabbitMQ
+    import TandemRabbitMQ
+#endif
 
 /// `tandem bench outbox`: what publishing costs, how fast relays drain a backlog, and how late an event is that is sent live.
 package struct OutboxBench: Sendable {
@@ -119,6 +124,16 @@ package struct OutboxBench: Sendable {
         let inbox = try await drainInbox(cluster, source, target)
         result.sinks["postgres"] = .init(relay_per_second: inbox.perSecond)
         result.order_is_kept = lines.isOrdered && inbox.isOrdered
+        #if RabbitMQ
+            if LocalRabbitMQ.isInstalled {
+                progress("a RabbitMQ of its own")
+                let rabbit = try await drainRabbitMQ(cluster, source)
+                result.sinks["rabbitmq"] = .init(relay_per_second: rabbit.perSecond)
+                result.order_is_kept = result.order_is_kept && rabbit.isOrdered
+            } else {
+                progress("RabbitMQ is not installed, and left out")
+            }
+        #endif
         progress("\(options.live) events a second for \(options.seconds) s")
         let live = try await latency(cluster, source)
         result.latency_p50_ms = live.percentile(0.5)
@@ -243,17 +258,49 @@ package struct OutboxBench: Sendable {
         return Drain(perSecond: Double(options.events) / seconds, isOrdered: text.hasPrefix("\(options.events) in order"))
     }
 
-    private func drainInbox(_ cluster: Cluster, _ source: NodeName, _ target: NodeName) async throws -> Drain {
-        let relay = try relay(cluster, source, "bench.inbox", InboxSink(cluster, on: target, queue: "bench"))
+    /// Drains the backlog.
+    ///
+    /// - Returns: the seconds until the sink has confirmed everything.
+    private func drain(_ cluster: Cluster, _ source: NodeName, _ name: String, _ sink: any Sink) async throws -> Double {
+        let relay = try relay(cluster, source, name, sink)
         let start = ContinuousClock.now
         let work = Task { try await relay.run() }
         defer { work.cancel() }
-        while try await Outbox(cluster, on: source).lag().first(where: { $0.sink == "bench.inbox" })?.events ?? 1 > 0 {
+        while try await Outbox(cluster, on: source).lag().first(where: { $0.sink == name })?.events ?? 1 > 0 {
             try await Task.sleep(for: .milliseconds(20))
         }
         let seconds = (ContinuousClock.now - start).inSeconds
         work.cancel()
         _ = await work.result
+        return seconds
+    }
+
+    #if RabbitMQ
+        private func drainRabbitMQ(_ cluster: Cluster, _ source: NodeName) async throws -> Drain {
+            let server = try LocalRabbitMQ(), queue = "bench"
+            var broker = RabbitMQConfiguration()
+            broker.port = server.port
+            broker.routing = .fixed(queue)
+            try broker.declare(queue: queue)
+            let seconds = try await drain(cluster, source, "bench.rabbitmq", RabbitMQSink(broker))
+            progress("reading what RabbitMQ has")
+            let lines = Locked(EventLines())
+            let consumer = RabbitMQConsumer(broker, queue: queue, prefetch: 1000, logger: configuration.logger) { message in
+                let key = message.attribute("partitionkey") ?? ""
+                lines.withLock { $0.take(key: key, message.payload[...]) }
+            }
+            let reading = Task { try await consumer.run() }
+            defer { reading.cancel() }
+            let deadline = ContinuousClock.now + .seconds(300)
+            while lines.withLock({ $0.count < options.events }), ContinuousClock.now < deadline { try await Task.sleep(for: .milliseconds(20)) }
+            reading.cancel()
+            _ = await reading.result
+            return Drain(perSecond: Double(options.events) / seconds, isOrdered: lines.withLock { $0.isOrdered && $0.count == options.events })
+        }
+    #endif
+
+    private func drainInbox(_ cluster: Cluster, _ source: NodeName, _ target: NodeName) async throws -> Drain {
+        let seconds = try await drain(cluster, source, "bench.inbox", InboxSink(cluster, on: target, queue: "bench"))
         let rows = try await cluster[target].query(
             """
             SELECT count(*), count(*) FILTER (WHERE n <= before) FROM (

@@ -2,6 +2,8 @@ import ArgumentParser
 import TandemCluster
 import TandemCore
 import TandemIdempotency
+import TandemInbox
+import TandemOutbox
 import TandemSagas
 import TandemTransactions
 
@@ -29,7 +31,11 @@ struct DoctorCommand: AsyncParsableCommand, Reporting {
         let report = try await Interruption.cancelling("interrupted") {
             var findings = try await cluster.examine().findings
             findings += try await Sagas(cluster, options: options).examine()
-            for node in configuration.nodes { findings += try await TandemIdempotency.Idempotency(cluster, on: node.name).examine() }
+            for node in configuration.nodes {
+                findings += try await TandemIdempotency.Idempotency(cluster, on: node.name).examine()
+                findings += try await Outbox(cluster, on: node.name).examine()
+                findings += try await Inbox(cluster, on: node.name).examine()
+            }
             return DoctorReport(findings: findings)
         }
         switch global.format {

@@ -7,15 +7,10 @@ import TandemHTTPSteps
 import TandemIdempotency
 import TandemConfiguration
 import TandemInbox
-import TandemMessaging
 import TandemOutbox
 import TandemSagas
 import TandemTransactions
 import UnixSignals
-
-#if RabbitMQ
-    import TandemRabbitMQ
-#endif
 
 /// `tandem serve`
 struct Serve: AsyncParsableCommand, Reporting {
@@ -81,35 +76,14 @@ struct Serve: AsyncParsableCommand, Reporting {
 }
 
 extension Serve {
-    private static func sink(_ section: RabbitMQSection) throws -> any TandemMessaging.Sink {
-        #if RabbitMQ
-            var broker = RabbitMQConfiguration()
-            (broker.host, broker.port, broker.virtualHost, broker.user, broker.exchange) = (
-                section.host, section.port, section.virtualHost, section.user, section.exchange
-            )
-            if let password = section.password { broker.password = password.value }
-            if section.isEncrypted { broker.tls = section.certificates.map { .init(certificates: $0) } ?? .init() }
-            switch section.routing {
-            case .topic: broker.routing = .topic
-            case .key: broker.routing = .key
-            case .queue(let name): broker.routing = .fixed(name)
-            }
-            return RabbitMQSink(broker)
-        #else
-            throw TandemError(
-                .configurationInvalid, "this program was built without RabbitMQ", nextStep: "build it with the trait RabbitMQ, which is on by default")
-        #endif
-    }
-
     /// The relays of a sink, one for each of its sources.
     private static func relays(_ cluster: Cluster, _ sink: OutboxSection.Sink) throws -> [any Service] {
         try sink.sources.map { source in
-            let target: any TandemMessaging.Sink =
-                switch sink.kind {
-                case .postgres(let node, let queue): InboxSink(cluster, on: node, queue: queue)
-                case .rabbitMQ(let broker): try Self.sink(broker)
-                case .lines: TandemMessaging.LineSink { try StandardOutput.write($0) }
-                }
+            let target = try EventSinks.sink(sink.kind, cluster)
+            if let table = sink.table {
+                let relay = try TableRelay(cluster, from: source, table: table, to: sink.name, target, options: sink.options)
+                return Work { try await relay.run() }
+            }
             let relay = try OutboxRelay(cluster, from: source, to: sink.name, target, options: sink.options)
             return Work { try await relay.run() }
         }

@@ -90,50 +90,57 @@ struct ClusterReader {
         return ConnectionString.adding("passfile", absolute(passfile), to: text)
     }
 
-    func password(_ section: LocatedNode.Section) throws -> Secret? {
-        let places = ["password", "passwordEnv", "passwordFile"].compactMap { section[$0] }
+    func password(_ section: LocatedNode.Section) throws -> Secret? { try secret(section, "password") }
+
+    /// What does not stand in a file that everybody reads: `NAME: {env: VARIABLE}`, `NAME: {file: PATH}`, `NAMEEnv: VARIABLE` or `NAMEFile: PATH`.
+    func secret(_ section: LocatedNode.Section, _ name: String) throws -> Secret? {
+        let places = [name, "\(name)Env", "\(name)File"].compactMap { section[$0] }
         guard let place = places.first else { return nil }
-        if places.count > 1 {
-            throw places[1].error("the password is given twice", next: "leave one of password, passwordEnv and passwordFile")
-        }
-        if section["passwordEnv"] != nil { return try fromEnvironment(place) }
-        if section["passwordFile"] != nil { return try fromFile(place) }
+        if places.count > 1 { throw places[1].error("the \(name) is given twice", next: "leave one of \(name), \(name)Env and \(name)File") }
+        if section["\(name)Env"] != nil { return try fromEnvironment(place, name) }
+        if section["\(name)File"] != nil { return try fromFile(place, name) }
+        return try secret(at: place, name)
+    }
+
+    /// `{env: VARIABLE}` or `{file: PATH}`.
+    func secret(at place: LocatedNode, _ name: String) throws -> Secret {
         guard place.isSection else {
+            let passfile = name == "password" ? ", or name a password file with `passfile=PATH` in conninfo" : ""
             throw place.error(
-                "a password does not stand in this file, where everybody reads it",
-                next: "write `password: {env: NAME}`, `passwordFile: PATH`, or name a password file with `passfile=PATH` in conninfo")
+                "a \(name) does not stand in this file, where everybody reads it",
+                next: "write `\(name): {env: NAME}`, `\(name)File: PATH`\(passfile)")
         }
         let source = try place.section(["env", "file"])
         switch (source["env"], source["file"]) {
-        case (let name?, nil): return try fromEnvironment(name)
-        case (nil, let file?): return try fromFile(file)
-        case (nil, nil): throw place.error("it is not said where the password is", next: "write `{env: NAME}` or `{file: PATH}`")
-        case (_?, let file?): throw file.error("the password is given twice", next: "leave one of env and file")
+        case (let variable?, nil): return try fromEnvironment(variable, name)
+        case (nil, let file?): return try fromFile(file, name)
+        case (nil, nil): throw place.error("it is not said where the \(name) is", next: "write `{env: NAME}` or `{file: PATH}`")
+        case (_?, let file?): throw file.error("the \(name) is given twice", next: "leave one of env and file")
         }
     }
 
-    private func fromEnvironment(_ place: LocatedNode) throws -> Secret {
-        let name = try place.text("the name of an environment variable")
-        guard let value = environment[name], !value.isEmpty else {
-            throw place.error("the environment variable \(name) is not set", next: "export it, or use passwordFile")
+    private func fromEnvironment(_ place: LocatedNode, _ name: String) throws -> Secret {
+        let variable = try place.text("the name of an environment variable")
+        guard let value = environment[variable], !value.isEmpty else {
+            throw place.error("the environment variable \(variable) is not set", next: "export it, or use \(name)File")
         }
         return Secret(value)
     }
 
-    private func fromFile(_ place: LocatedNode) throws -> Secret {
+    private func fromFile(_ place: LocatedNode, _ name: String) throws -> Secret {
         let path = absolute(try place.text("the path of a file"))
         guard let data = FileManager.default.contents(atPath: path), let text = String(data: data, encoding: .utf8) else {
-            throw place.error("the password file \(path) cannot be read", next: "see whether it is there and who may read it")
+            throw place.error("the \(name) file \(path) cannot be read", next: "see whether it is there and who may read it")
         }
-        // An editor ends the last line; a password ends before.
+        // An editor ends the last line; a secret ends before.
         let line = text.hasSuffix("\r\n") ? text.dropLast() : text.hasSuffix("\n") ? text.dropLast() : text[...]
         guard !line.isEmpty, !line.contains("\n") else {
-            throw place.error("the password file \(path) does not hold one line", next: "write the password, and nothing else, into it")
+            throw place.error("the \(name) file \(path) does not hold one line", next: "write the \(name), and nothing else, into it")
         }
         return Secret(String(line))
     }
 
-    private func absolute(_ path: String) -> String {
+    func absolute(_ path: String) -> String {
         path.hasPrefix("/") ? path : URL(fileURLWithPath: "\(folder)/\(path)").standardizedFileURL.path
     }
 }

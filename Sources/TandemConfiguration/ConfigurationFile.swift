@@ -58,6 +58,6 @@ public struct ConfigurationFile {
         let reader = ClusterReader(sections: sections, folder: folder, environment: environment)
         cluster = try reader.read()
         sagas = try SagaOptions(sections["sagas"], cluster)
-        outbox = try OutboxSection(sections["outbox"], cluster, password: reader.password)
+        outbox = try OutboxSection(sections["outbox"], cluster, reader)
     }
 }

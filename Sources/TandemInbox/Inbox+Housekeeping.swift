@@ -9,20 +9,43 @@ extension Inbox {
     /// Pages of ids without a time that one statement looks at.
     private static let pages = 256
 
-    /// Forgets messages that were received long ago, until the task is cancelled: those whose ids tell their time after a fortnight, others after a month.
+    /// Keeps house until the task is cancelled: forgets messages that were received long ago, those whose ids tell their time after a fortnight, others after a month, and
+    /// tells the gauges what waits.
     ///
-    /// - Parameter interval: from one round to the next.
+    /// - Parameters:
+    ///   - interval: from one round of forgetting to the next.
+    ///   - glance: from one look at what waits to the next.
     /// - Throws: nothing: what could not be done is done the next time. Cancellation ends it.
-    public func run(every interval: Duration = .seconds(600)) async throws {
+    public func run(every interval: Duration = .seconds(600), observing glance: Duration = .seconds(5)) async throws {
+        var consumers: [String: Telemetry] = [:], due = ContinuousClock.now
         while !Task.isCancelled {
-            do { try await forget() } catch let error as TandemError where error.code == .notInitialised {
+            do {
+                try await observe(&consumers)
+                if due <= .now {
+                    try await forget()
+                    due = .now + interval
+                }
+            } catch let error as TandemError where error.code == .notInitialised {
                 // The node has no inbox, and may get one.
             } catch let error as TandemError {
-                cluster.configuration.logger.warning("received messages are not forgotten", metadata: ["tandem.node": "\(node)", "tandem.reason": "\(error)"])
+                cluster.configuration.logger.warning("the inbox is not looked after", metadata: ["tandem.node": "\(node)", "tandem.reason": "\(error)"])
             } catch is CancellationError {
                 return
             }
-            do { try await Task.sleep(for: interval) } catch { return }
+            do { try await Task.sleep(for: glance) } catch { return }
+        }
+    }
+
+    private func observe(_ consumers: inout [String: Telemetry]) async throws {
+        let lags = try await lag()
+        // A queue that is empty is in no answer.
+        for (name, telemetry) in consumers where !lags.contains(where: { $0.consumer == name }) {
+            telemetry.observed(InboxLag(node: node, consumer: name, waiting: 0, seconds: 0, dead: 0))
+        }
+        for lag in lags {
+            let telemetry = consumers[lag.consumer] ?? Telemetry(cluster.configuration, node, lag.consumer)
+            consumers[lag.consumer] = telemetry
+            telemetry.observed(lag)
         }
     }
 

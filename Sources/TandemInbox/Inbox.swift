@@ -47,6 +47,35 @@ public struct Inbox: Sendable {
         }
     }
 
+    // MARK: What waits
+
+    /// What waits in queues, and how many dead letters there are.
+    ///
+    /// - Returns: one for each queue that is not empty, and each consumer that has dead letters, by name.
+    /// - Throws: `notInitialised`; `nodeUnreachable` and kin.
+    public func lag() async throws -> [InboxLag] {
+        let answer = try await result(
+            """
+            WITH RECURSIVE queues (queue) AS (
+                (SELECT q.queue FROM tandem.inbox_queue q ORDER BY q.queue LIMIT 1)
+                UNION ALL
+                SELECT (SELECT n.queue FROM tandem.inbox_queue n WHERE n.queue > q.queue ORDER BY n.queue LIMIT 1) FROM queues q WHERE q.queue IS NOT NULL
+            ), waiting AS (
+                SELECT q.queue AS consumer,
+                    (SELECT count(*) FROM (SELECT FROM tandem.inbox_queue w WHERE w.queue = q.queue LIMIT \(InboxLag.mostWaiting)::int) w) AS count,
+                    (SELECT w.published_at FROM tandem.inbox_queue w WHERE w.queue = q.queue ORDER BY w.place LIMIT 1) AS since
+                FROM queues q WHERE q.queue IS NOT NULL
+            ), dead AS (SELECT d.consumer, count(*) AS count FROM tandem.inbox_dead d GROUP BY d.consumer)
+            SELECT consumer, coalesce(w.count, 0), extract(epoch FROM greatest(pg_catalog.clock_timestamp() - w.since, '0'))::float8, coalesce(d.count, 0)
+            FROM waiting w FULL JOIN dead d USING (consumer) ORDER BY consumer
+            """)
+        return (0..<answer.rowCount).map { row in
+            InboxLag(
+                node: node, consumer: answer.text(row, 0) ?? "", waiting: answer.text(row, 1).flatMap { Int($0) } ?? 0,
+                seconds: answer.text(row, 2).flatMap { Double($0) } ?? 0, dead: answer.text(row, 3).flatMap { Int($0) } ?? 0)
+        }
+    }
+
     // MARK: Dead letters
 
     /// Messages that were given up.

@@ -21,7 +21,7 @@ public struct Event: Sendable, Hashable {
     /// The content type of JSON.
     public static let json = "application/json"
 
-    /// A UUID of version 7, in its ordinary text form: whoever gets the event twice knows it by this.
+    /// A UUID in its ordinary text form, of version 7 unless its publisher chose another or it comes from a table of another outbox: whoever gets the event twice knows it by this.
     public var id: String
     /// What kind of event it is, and where it belongs: `order.created`.
     public var topic: String
@@ -39,7 +39,7 @@ public struct Event: Sendable, Hashable {
     /// An event.
     ///
     /// - Parameters:
-    ///   - id: a UUID of version 7.
+    ///   - id: a UUID, best of version 7.
     ///   - topic: what kind of event it is.
     ///   - key: whose event it is.
     ///   - headers: what travels beside the payload.

@@ -31,3 +31,15 @@ public enum DeliveryVerdict: Sendable {
     /// It was not sent, since one of its key before it was refused.
     case held
 }
+
+extension DeliveryVerdict {
+    /// The sink does not take this one, for a reason of its own.
+    ///
+    /// - Parameters:
+    ///   - reason: why not, in one sentence.
+    ///   - nextStep: what whoever looks at it is to do.
+    /// - Returns: the verdict.
+    public static func refused(because reason: String, nextStep: String = "") -> DeliveryVerdict {
+        .refused(TandemError(.eventRefused, reason, nextStep: nextStep))
+    }
+}

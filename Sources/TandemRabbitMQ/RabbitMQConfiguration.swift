@@ -47,6 +47,9 @@ public struct RabbitMQConfiguration: Sendable, CustomStringConvertible {
     /// A broker on this machine, with its defaults.
     public init() {}
 
+    /// Makes a quorum queue, the kind for what must not be lost: for measurements. Elsewhere queues are the business of whoever keeps the broker. It blocks.
+    package func declare(queue: String) throws { try RabbitMQConnection(self, wake: -1).declare(queue) }
+
     /// Where it is, without the password.
     public var description: String { "\(tls == nil ? "amqp" : "amqps")://\(user)@\(host):\(port)\(virtualHost)" }
 }

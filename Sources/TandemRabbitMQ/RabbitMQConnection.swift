@@ -60,6 +60,20 @@ final class RabbitMQConnection {
         try check(amqp_get_rpc_reply(connection), "asking for confirms")
     }
 
+    /// Makes a quorum queue.
+    func declare(_ queue: String) throws {
+        var pieces = Pieces()
+        let name = pieces.add(queue), option = pieces.add("x-queue-type"), kind = pieces.add("quorum")
+        pieces.bytes.withUnsafeBytes { bytes in
+            func piece(_ range: Range<Int>) -> amqp_bytes_t { tandem_amqp_bytes(bytes.baseAddress.map { $0 + range.lowerBound }, range.count) }
+            var argument = tandem_amqp_header_text(piece(option), piece(kind))
+            withUnsafeMutablePointer(to: &argument) { argument in
+                _ = amqp_queue_declare(connection, Self.channel, piece(name), 0, 1, 0, 0, amqp_table_t(num_entries: 1, entries: argument))
+            }
+        }
+        try check(amqp_get_rpc_reply(connection), "declaring the queue \(queue)")
+    }
+
     // MARK: Consuming
 
     /// What the broker brings.

@@ -1,5 +1,6 @@
 import CRabbitMQ
 import Foundation
+public import Logging
 import Synchronization
 import TandemCore
 
@@ -8,9 +9,9 @@ import TandemCore
 /// A message whose handler throws, or whose acknowledgement is lost, comes again: a handler receives it in the transaction of its effects.
 ///
 /// ```swift
-/// let consumer = RabbitMQConsumer(broker, queue: "orders") { message in
-///     try await cluster["billing"].transaction { branch in
-///         guard try await branch.receive(message.id ?? "", by: "billing") else { return }
+/// let consumer = RabbitMQConsumer(broker, queue: "orders", logger: logger) { message in
+///     guard let event = message.event else { return }
+///     try await inbox.handle(event, by: "billing") { branch in
 ///         try await branch.execute("INSERT INTO invoice ...")
 ///     }
 /// }
@@ -24,6 +25,7 @@ public struct RabbitMQConsumer: Sendable {
     private let queue: String
     private let prefetch: Int
     private let wait: Duration
+    private let logger: Logger
     private let handler: Handler
 
     /// A consumer.
@@ -33,14 +35,17 @@ public struct RabbitMQConsumer: Sendable {
     ///   - queue: the queue, which has to be there.
     ///   - prefetch: how many messages the broker brings before the first is acknowledged. They are handled one after the other, in order.
     ///   - wait: how long after an error a message is given back, and a connection is tried again.
+    ///   - logger: is told of handlers that fail and of a broker that cannot be reached.
     ///   - handler: what handles a message.
     public init(
-        _ configuration: RabbitMQConfiguration, queue: String, prefetch: Int = 64, retryingAfter wait: Duration = .seconds(1), handler: @escaping Handler
+        _ configuration: RabbitMQConfiguration, queue: String, prefetch: Int = 64, retryingAfter wait: Duration = .seconds(1), logger: Logger,
+        handler: @escaping Handler
     ) {
         self.configuration = configuration
         self.queue = queue
         self.prefetch = prefetch
         self.wait = wait
+        self.logger = logger
         self.handler = handler
     }
 
@@ -49,7 +54,7 @@ public struct RabbitMQConsumer: Sendable {
     /// - Throws: nothing. Cancellation gives back what is not acknowledged, and ends without an error.
     public func run() async throws {
         while !Task.isCancelled {
-            let session = Session(configuration, queue, prefetch)
+            let session = Session(configuration, queue, prefetch, logger)
             await withTaskCancellationHandler {
                 await handle(session)
             } onCancel: {
@@ -67,6 +72,9 @@ public struct RabbitMQConsumer: Sendable {
                 try await handler(message.message)
                 session.settle(message.tag, isDone: true)
             } catch {
+                logger.warning(
+                    "a message could not be handled; it is given back",
+                    metadata: ["rabbitmq.queue": "\(queue)", "tandem.event": "\(message.message.id ?? "")", "tandem.reason": "\(error)"])
                 // Not at once again.
                 try? await Task.sleep(for: wait)
                 session.settle(message.tag, isDone: false)
@@ -84,13 +92,15 @@ public struct RabbitMQConsumer: Sendable {
         private let configuration: RabbitMQConfiguration
         private let queue: String
         private let prefetch: Int
+        private let logger: Logger
         private let state = Mutex(State())
         private let wake: Int32
 
-        init(_ configuration: RabbitMQConfiguration, _ queue: String, _ prefetch: Int) {
+        init(_ configuration: RabbitMQConfiguration, _ queue: String, _ prefetch: Int, _ logger: Logger) {
             self.configuration = configuration
             self.queue = queue
             self.prefetch = prefetch
+            self.logger = logger
             wake = tandem_wake_make()
         }
 
@@ -110,7 +120,10 @@ public struct RabbitMQConsumer: Sendable {
         func messages() -> AsyncStream<RabbitMQConnection.Message> {
             AsyncStream { continuation in
                 Thread.detachNewThread {
-                    try? self.work { continuation.yield($0) }
+                    do { try self.work { continuation.yield($0) } } catch {
+                        self.logger.warning(
+                            "RabbitMQ brings no messages now; it is tried again", metadata: ["rabbitmq.queue": "\(self.queue)", "tandem.reason": "\(error)"])
+                    }
                     continuation.finish()
                 }
             }

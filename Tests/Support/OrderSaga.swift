@@ -33,9 +33,10 @@ package enum OrderSaga {
 
     /// Gives the body three nodes with the tables.
     package static func withNodes<Value>(
-        on nodes: PostgresNodes = .shared, _ change: (inout ClusterConfiguration) -> Void = { _ in }, _ body: (OrderNodes) async throws -> Value
+        on nodes: PostgresNodes = .shared, modules: [SchemaModule] = [], _ change: (inout ClusterConfiguration) -> Void = { _ in },
+        _ body: (OrderNodes) async throws -> Value
     ) async throws -> Value {
-        try await withCluster(3, on: nodes, modules: [.sagas], change) { test in
+        try await withCluster(3, on: nodes, modules: [.sagas] + modules, change) { test in
             try await sql(
                 try test.superuser("n1"), "CREATE TABLE orders (id serial PRIMARY KEY, saga uuid UNIQUE, item int, amount int)",
                 "GRANT ALL ON orders, orders_id_seq TO tandem")

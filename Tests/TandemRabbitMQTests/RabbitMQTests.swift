@@ -1,6 +1,7 @@
-import CRabbitMQ
 import Foundation
+import Logging
 import TandemCore
+import TandemLocal
 import TandemMessaging
 import TandemPostgres
 import TandemTestSupport
@@ -10,37 +11,17 @@ import Testing
 
 @Suite("RabbitMQ", .serialized)
 struct RabbitMQTests {
-    private let server: RabbitMQServer
+    private let server: LocalRabbitMQ
+    private let quiet = Logger(label: "tests", factory: { _ in SwiftLogNoOpLogHandler() })
 
-    init() throws { server = try RabbitMQServer.shared() }
+    init() throws { server = try LocalRabbitMQ.shared() }
 
-    private func broker(_ change: (inout RabbitMQConfiguration) -> Void = { _ in }) -> RabbitMQConfiguration {
+    private func broker(on other: LocalRabbitMQ? = nil, _ change: (inout RabbitMQConfiguration) -> Void = { _ in }) -> RabbitMQConfiguration {
         var broker = RabbitMQConfiguration()
-        broker.port = server.port
+        broker.port = (other ?? server).port
         broker.patience = .seconds(20)
         change(&broker)
         return broker
-    }
-
-    /// Makes a durable queue, which takes at most so many messages.
-    private func declare(_ queue: String, most: Int64? = nil) throws {
-        let connection = try #require(amqp_new_connection()), socket = try #require(amqp_tcp_socket_new(connection))
-        defer { amqp_destroy_connection(connection) }
-        #expect(amqp_socket_open(socket, "127.0.0.1", Int32(server.port)) == AMQP_STATUS_OK.rawValue)
-        let login = tandem_amqp_login(connection, "/", 10, "tests", "guest", "guest")
-        #expect(login.reply_type == AMQP_RESPONSE_NORMAL)
-        amqp_channel_open(connection, 1)
-        let texts = [queue, "x-max-length", "x-overflow", "reject-publish"].map { (text: String) in strdup(text) }
-        defer { for text in texts { free(text) } }
-        var arguments = [
-            tandem_amqp_header_integer(amqp_cstring_bytes(texts[1]), most ?? 0),
-            tandem_amqp_header_text(amqp_cstring_bytes(texts[2]), amqp_cstring_bytes(texts[3])),
-        ]
-        let declared = arguments.withUnsafeMutableBufferPointer { entries in
-            amqp_queue_declare(
-                connection, 1, amqp_cstring_bytes(texts[0]), 0, 1, 0, 0, amqp_table_t(num_entries: most == nil ? 0 : 2, entries: entries.baseAddress))
-        }
-        #expect(declared != nil)
     }
 
     private func deliveries(_ range: ClosedRange<Int>, topic: String, size: Int = 20) -> [Delivery] {
@@ -56,9 +37,11 @@ struct RabbitMQTests {
     private func isDelivered(_ verdict: DeliveryVerdict) -> Bool { if case .delivered = verdict { true } else { false } }
 
     /// Reads a queue until it has had so many messages, each acknowledged.
-    private func read(_ queue: String, _ count: Int) async throws -> [RabbitMQMessage] {
+    private func read(_ queue: String, _ count: Int, on other: LocalRabbitMQ? = nil) async throws -> [RabbitMQMessage] {
         let messages = Locked<[RabbitMQMessage]>([])
-        let consumer = RabbitMQConsumer(broker(), queue: queue, retryingAfter: .milliseconds(50)) { message in messages.withLock { $0.append(message) } }
+        let consumer = RabbitMQConsumer(broker(on: other), queue: queue, retryingAfter: .milliseconds(50), logger: quiet) { message in
+            messages.withLock { $0.append(message) }
+        }
         let work = Task { try await consumer.run() }
         defer { work.cancel() }
         try await wait(for: "\(count) messages of \(queue)") { messages.withLock { $0.count } >= count }
@@ -69,7 +52,7 @@ struct RabbitMQTests {
 
     @Test("events arrive confirmed, in order, with all that they have")
     func delivered() async throws {
-        try declare("orders")
+        try server.declare("orders")
         let sink = RabbitMQSink(broker { $0.window = 100 }), sent = deliveries(1...1000, topic: "orders")
         let verdicts = try await sink.deliver(sent)
         #expect(verdicts.count == 1000 && verdicts.allSatisfy(isDelivered))
@@ -81,7 +64,7 @@ struct RabbitMQTests {
 
     @Test("one for which there is no queue is refused, and the others arrive")
     func unroutable() async throws {
-        try declare("there")
+        try server.declare("there")
         let sink = RabbitMQSink(broker())
         let verdicts = try await sink.deliver(deliveries(1...2, topic: "there") + deliveries(3...3, topic: "nowhere") + deliveries(4...4, topic: "there"))
         #expect(verdicts.map(isDelivered) == [true, true, false, true])
@@ -93,7 +76,7 @@ struct RabbitMQTests {
 
     @Test("a full queue, a missing exchange, a wrong password and a broker that is not there make the sink unavailable")
     func unavailable() async throws {
-        try declare("small", most: 2)
+        try server.declare("small", most: 2)
         let full = RabbitMQSink(broker())
         let rejected = await refusal { try await full.deliver(deliveries(1...10, topic: "small")) }
         #expect(rejected?.code == .sinkUnavailable && rejected?.message.contains("rejected") == true)
@@ -114,9 +97,11 @@ struct RabbitMQTests {
 
     @Test("what is confirmed survives the broker's crash; the sink connects again")
     func crash() async throws {
-        try declare("durable")
+        // Others are at the shared one.
+        let server = try LocalRabbitMQ()
+        try server.declare("durable")
         try server.note()
-        let sink = RabbitMQSink(broker())
+        let sink = RabbitMQSink(broker(on: server))
         #expect(try await sink.deliver(deliveries(1...50, topic: "durable")).allSatisfy(isDelivered))
         server.kill()
         let lost = await refusal {
@@ -126,18 +111,18 @@ struct RabbitMQTests {
         #expect(lost?.code == .sinkUnavailable)
         try server.restart()
         #expect(try await sink.deliver(deliveries(61...70, topic: "durable")).allSatisfy(isDelivered))
-        let received = Set(try await read("durable", 60).compactMap(\.id))
+        let received = Set(try await read("durable", 60, on: server).compactMap(\.id))
         #expect(received.isSuperset(of: (deliveries(1...50, topic: "") + deliveries(61...70, topic: "")).map(\.event.id)))
         await sink.close()
     }
 
     @Test("a message whose handler fails comes again; one that is acknowledged does not")
     func again() async throws {
-        try declare("again")
+        try server.declare("again")
         let sink = RabbitMQSink(broker())
         _ = try await sink.deliver(deliveries(1...3, topic: "again"))
         let seen = Locked<[String]>([]), failures = Locked(1)
-        let consumer = RabbitMQConsumer(broker(), queue: "again", retryingAfter: .milliseconds(20)) { message in
+        let consumer = RabbitMQConsumer(broker(), queue: "again", retryingAfter: .milliseconds(20), logger: quiet) { message in
             seen.withLock { $0.append(message.id ?? "") }
             let fails = failures.withLock { left in
                 defer { left -= 1 }
@@ -159,7 +144,7 @@ struct RabbitMQTests {
 
     @Test("a cancelled delivery ends soon, and the sink can be used again")
     func cancelled() async throws {
-        try declare("cancelled")
+        try server.declare("cancelled")
         let sink = RabbitMQSink(broker()), batch = deliveries(1...5000, topic: "cancelled", size: 1000)
         let work = Task { try await sink.deliver(batch) }
         work.cancel()

@@ -23,6 +23,7 @@ struct Door: Sendable {
     static let table: [String: Door] = [
         // ground
         "CLibPQ": Door([]),
+        "CRDKafka": Door([]),
         "CRabbitMQ": Door([]),
         "TandemCore": Door([]),
         "TandemFailpoints": Door([], outside: ["Glibc", "Synchronization"]),
@@ -39,7 +40,7 @@ struct Door: Sendable {
         "TandemSagas": Door(transactions, outside: system.union(telemetry).union(["DequeModule"])),
         "TandemIdempotency": Door(
             transactions.subtracting(["TandemFailpoints"]).union(["TandemSagas"]), outside: system.union(telemetry)),
-        "TandemMessaging": Door(["TandemCore"]),
+        "TandemMessaging": Door(["TandemCore"], outside: ["Synchronization"]),
         "TandemOutbox": Door(transactions.union(["TandemMessaging"]), outside: system.union(telemetry)),
         "TandemInbox": Door(transactions.subtracting(["TandemFailpoints"]).union(["TandemMessaging"]), outside: system.union(telemetry)),
         "Tandem": Door(["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions"]),
@@ -49,18 +50,22 @@ struct Door: Sendable {
         "TandemHTTPSteps": Door(["TandemSagas"], outside: ["AsyncHTTPClient", "NIOCore", "NIOHTTP1"]),
         "TandemHummingbird": Door(
             ["TandemCore", "TandemTransactions", "TandemIdempotency"], outside: ["Hummingbird", "HTTPTypes", "NIOCore"]),
-        "TandemRabbitMQ": Door(["CRabbitMQ", "TandemCore", "TandemMessaging"], outside: system),
+        "TandemWebhook": Door(
+            ["TandemCore", "TandemMessaging"],
+            outside: ["AsyncHTTPClient", "Crypto", "FoundationEssentials", "NIOCore", "NIOHTTP1", "NIOSSL", "Synchronization"]),
+        "TandemKafka": Door(["CRDKafka", "TandemCore", "TandemMessaging"], outside: system.union(["Logging"])),
+        "TandemRabbitMQ": Door(["CRabbitMQ", "TandemCore", "TandemMessaging"], outside: system.union(["Logging"])),
         "TandemLocal": Door(["TandemCore"], outside: system.union(["Logging"])),
         "TandemTestKit": Door(["TandemCore", "TandemLocal"], outside: system.union(["NIOCore", "NIOPosix"])),
         // command
         "TandemBench": Door(
-            transactions.union(["TandemLocal", "TandemSagas", "TandemIdempotency", "TandemMessaging", "TandemOutbox", "TandemInbox"]),
+            transactions.union(["TandemLocal", "TandemSagas", "TandemIdempotency", "TandemMessaging", "TandemOutbox", "TandemInbox", "TandemRabbitMQ"]),
             outside: system.union(["Logging", "ServiceLifecycle"])),
         "TandemChaos": Door(transactions.subtracting(["TandemFailpoints"]).union(["TandemLocal", "TandemTestKit", "TandemSagas"]), outside: system),
         "TandemCommand": Door(
             transactions.subtracting(["TandemPostgres"]).union([
                 "Tandem", "TandemBench", "TandemChaos", "TandemConfiguration", "TandemLocal", "TandemSagas", "TandemHTTPSteps", "TandemIdempotency",
-                "TandemMessaging", "TandemOutbox", "TandemInbox", "TandemRabbitMQ",
+                "TandemMessaging", "TandemOutbox", "TandemInbox", "TandemKafka", "TandemRabbitMQ", "TandemWebhook",
             ]),
             outside: system.union(["ArgumentParser", "Dispatch", "Logging", "ServiceLifecycle", "UnixSignals"])),
     ]
@@ -68,13 +73,19 @@ struct Door: Sendable {
     /// Modules that only the named targets may import, wherever else a file stands: in Sources, Tests or Examples.
     static let reserved: [String: Set<String>] = [
         "CLibPQ": ["TandemPostgres"],
-        "CRabbitMQ": ["TandemRabbitMQ", "TandemRabbitMQTests"],
+        "CRDKafka": ["TandemKafka", "Support"],
+        "CRabbitMQ": ["TandemRabbitMQ", "Support"],
         "Yams": ["TandemConfiguration"],
-        "NIOCore": ["TandemTestKit", "TandemHTTPSteps", "TandemHummingbird", "TandemHummingbirdTests"],
-        "Hummingbird": ["TandemHummingbird", "TandemHummingbirdTests"],
+        "NIOCore": [
+            "TandemTestKit", "TandemHTTPSteps", "TandemHummingbird", "TandemHummingbirdTests", "TandemWebhook", "TandemWebhookTests", "TandemMessagingTests",
+            "TandemCrashTests",
+        ],
+        "Hummingbird": ["TandemHummingbird", "TandemHummingbirdTests", "TandemWebhookTests", "TandemMessagingTests", "TandemCrashTests"],
         "NIOPosix": ["TandemTestKit"],
-        "NIOHTTP1": ["TandemHTTPSteps"],
-        "AsyncHTTPClient": ["TandemHTTPSteps"],
+        "NIOHTTP1": ["TandemHTTPSteps", "TandemWebhook"],
+        "AsyncHTTPClient": ["TandemHTTPSteps", "TandemWebhook"],
+        "Crypto": ["TandemWebhook"],
+        "NIOSSL": ["TandemWebhook", "TandemWebhookTests"],
         // Its own tests reach into it; nobody else does.
         "TandemCommand": ["TandemCommandTests"],
     ]

@@ -27,6 +27,8 @@ extension Rule {
             "back-off before a register is asked again, and recovery's interval: no other process says when it is done",
         "Sources/TandemSagas/": "back-off, polls, leases and durable timers: what is waited for is another process's, or time itself",
         "Sources/TandemOutbox/": "polls for what others publish, leases, and back-off while a sink is down",
+        "Sources/TandemWebhook/WebhookSink.swift": "the time limit of the rest of an answer: the client's own ends with the answer's head",
+        "Sources/TandemKafka/KafkaConsumer.swift": "back-off before a message is handled again, and before a cluster is tried again",
         "Sources/TandemRabbitMQ/RabbitMQConsumer.swift": "back-off before a message is given back, and before a broker is tried again",
         "Sources/TandemBench/OutboxBench.swift": "events at a rate, and polls for the end of a backlog",
         "Sources/TandemInbox/": "polls for what others bring, and back-off before a message is tried again",

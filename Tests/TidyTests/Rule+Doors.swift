@@ -42,6 +42,7 @@ extension Rule {
     static let unsafePointers = Rule("unsafe pointers stay in the driver and where processes are spawned") { house in
         let rooms: Set = [
             "TandemPostgres",  // libpq and epoll are C
+            "TandemKafka",  // librdkafka is C
             "TandemRabbitMQ",  // librabbitmq is C
             "TandemLocal",  // posix_spawn takes C arrays
         ]

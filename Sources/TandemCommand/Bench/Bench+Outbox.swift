@@ -11,7 +11,7 @@ extension Bench {
         static let configuration = CommandConfiguration(
             abstract: "What publishing costs, how fast a backlog is sent, and how late events are that are sent live.",
             discussion: """
-                Events are 1 KiB of JSON. The backlog is drained twice, into a pipe behind which another process reads and checks the order, and into another node's inbox. \
+                Events are 1 KiB of JSON. The backlog is drained into a pipe behind which another process reads and checks the order, into another node's inbox, and into a RabbitMQ of its own, where one is installed. \
                 Exit code 3 where an event is missing or a key's order is not kept.
                 """)
 
@@ -49,7 +49,7 @@ extension Bench {
                     text: """
                         a publication takes \(BenchOutput.text(result.publish_cost, 2)) of a plain insert; \(BenchOutput.text(result.publish_per_second, 0)) durable ones a second, one client
                         \(BenchOutput.text(result.relay_per_second, 0)) events a second into a pipe, \
-                        \(BenchOutput.text(result.sinks["postgres"]?.relay_per_second ?? 0, 0)) into an inbox; each key \(result.order_is_kept ? "in order" : "NOT IN ORDER")
+                        \(BenchOutput.text(result.sinks["postgres"]?.relay_per_second ?? 0, 0)) into an inbox\(result.sinks["rabbitmq"].map { ", \(BenchOutput.text($0.relay_per_second, 0)) into RabbitMQ" } ?? ""); each key \(result.order_is_kept ? "in order" : "NOT IN ORDER")
                         live, \(BenchOutput.text(result.live_per_second, 0)) a second: \(BenchOutput.text(result.latency_p50_ms, 1)) ms at the median, \
                         \(BenchOutput.text(result.latency_p99_ms, 1)) ms at 99 %; \(BenchOutput.text(result.peak_rss_mib, 0)) MiB at most
                         """)

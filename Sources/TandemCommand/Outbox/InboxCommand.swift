@@ -15,8 +15,7 @@ struct InboxCommand: AsyncParsableCommand {
 
         @OptionGroup var global: GlobalOptions
 
-        @Option(help: "Only this node.")
-        var node: String?
+        @OptionGroup var nodes: OutboxCommand.Nodes
 
         @Option(help: "Only those of this consumer or queue.")
         var consumer: String?
@@ -25,28 +24,25 @@ struct InboxCommand: AsyncParsableCommand {
         var limit = 100
 
         mutating func run() async throws {
-            let node = try node.map { try NodeName($0) }, consumer = consumer, limit = limit
-            let all = try await global.withCluster { cluster in
+            let nodes = nodes, consumer = consumer, limit = limit
+            let (all, failures) = try await global.withCluster { cluster in
                 try await Interruption.cancelling("interrupted") {
-                    var all: [DeadMessage] = []
-                    for name in node.map({ [$0] }) ?? cluster.configuration.nodes.map(\.name) {
-                        all += try await Inbox(cluster, on: name).dead(consumer: consumer, limit: limit)
-                    }
-                    return all
+                    try await nodes.each(of: cluster) { try await Inbox(cluster, on: $0).dead(consumer: consumer, limit: limit) }
                 }
             }
             switch global.format {
             case .json: try Output.write(JSON.object([("messages", try JSON(all))]))
             case .table:
-                guard !all.isEmpty else { return Talk.say("no message was given up") }
+                if all.isEmpty && failures.isEmpty { Talk.say("no message was given up") }
                 var table = TextTable("MESSAGE", "NODE", "CONSUMER", "TOPIC", "KEY", "REASON", "ATTEMPTS", "SINCE", "ERROR")
                 for message in all {
                     table.add(
                         message.id, message.node.rawValue, message.consumer, message.topic ?? "-", message.key ?? "-", message.reason, "\(message.attempts)",
                         message.at, message.error ?? "-")
                 }
-                try Output.write(table)
+                if !table.isEmpty { try Output.write(table) }
             }
+            try OutboxCommand.Nodes.end(with: failures)
             if !all.isEmpty { throw Ending(.problemFound) }
         }
     }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import TandemCluster
+import TandemConfiguration
 import TandemCore
 import TandemOutbox
 
@@ -8,31 +9,39 @@ extension OutboxCommand {
     struct Lag: AsyncParsableCommand, Reporting {
         static let configuration = CommandConfiguration(
             abstract: "How far each sink is behind each source.",
-            discussion: "Events are numbers that were taken, those of rolled back transactions included: nothing is counted.")
+            discussion: """
+                Events are numbers that were taken, those of rolled back transactions included: nothing is counted. Of tables of another outbox that the configuration names they are rows \
+                that are pending, at most 100,001.
+                """)
 
         @OptionGroup var global: GlobalOptions
         @OptionGroup var nodes: Nodes
 
         mutating func run() async throws {
-            let nodes = nodes
-            let all = try await global.withCluster { cluster in
+            let nodes = nodes, sinks = try global.file().outbox.sinks
+            let (all, failures) = try await global.withCluster { cluster in
                 try await Interruption.cancelling("interrupted") {
-                    var all: [OutboxLag] = []
-                    for outbox in try nodes.outboxes(of: cluster) { all += try await outbox.lag() }
-                    return all
+                    try await nodes.each(of: cluster) { node in
+                        var all = try await TandemOutbox.Outbox(cluster, on: node).lag()
+                        for sink in sinks where sink.sources.contains(node) {
+                            if let table = sink.table { all.append(try await table.lag(of: sink.name, on: node, in: cluster)) }
+                        }
+                        return all
+                    }
                 }
             }
             switch global.format {
             case .json: try Output.write(JSON.object([("sinks", try JSON(all))]))
             case .table:
-                guard !all.isEmpty else { return Talk.say("no sink has read anything yet: `tandem outbox run` sends to those of the configuration") }
+                if all.isEmpty && failures.isEmpty { Talk.say("no sink has read anything yet: `tandem outbox run` sends to those of the configuration") }
                 var table = TextTable("SOURCE", "SINK", "EVENTS", "SECONDS", "PARKED", "DEAD", "RELAY")
                 for lag in all {
                     table.add(
                         lag.node.rawValue, lag.sink, "\(lag.events)", "\((lag.seconds * 10).rounded() / 10)", "\(lag.parked)", "\(lag.dead)", lag.relay ?? "-")
                 }
-                try Output.write(table)
+                if !table.isEmpty { try Output.write(table) }
             }
+            try Nodes.end(with: failures)
         }
     }
 
@@ -53,25 +62,24 @@ extension OutboxCommand {
 
         mutating func run() async throws {
             let nodes = nodes, sink = sink, limit = limit
-            let all = try await global.withCluster { cluster in
+            let (all, failures) = try await global.withCluster { cluster in
                 try await Interruption.cancelling("interrupted") {
-                    var all: [ParkedEvent] = []
-                    for outbox in try nodes.outboxes(of: cluster) { all += try await outbox.parked(sink: sink, limit: limit) }
-                    return all
+                    try await nodes.each(of: cluster) { try await TandemOutbox.Outbox(cluster, on: $0).parked(sink: sink, limit: limit) }
                 }
             }
             switch global.format {
             case .json: try Output.write(JSON.object([("events", try JSON(all))]))
             case .table:
-                guard !all.isEmpty else { return Talk.say("no event is set aside") }
+                if all.isEmpty && failures.isEmpty { Talk.say("no event is set aside") }
                 var table = TextTable("EVENT", "SOURCE", "SINK", "TOPIC", "KEY", "STATE", "ATTEMPTS", "NEXT", "ERROR")
                 for event in all {
                     table.add(
                         event.id, event.node.rawValue, event.sink, event.topic, event.key ?? "-", event.state.rawValue, "\(event.attempts)", event.dueAt ?? "-",
                         event.error ?? "-")
                 }
-                try Output.write(table)
+                if !table.isEmpty { try Output.write(table) }
             }
+            try Nodes.end(with: failures)
             if !all.isEmpty { throw Ending(.problemFound) }
         }
     }

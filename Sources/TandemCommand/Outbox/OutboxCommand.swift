@@ -24,6 +24,27 @@ struct OutboxCommand: AsyncParsableCommand {
                 return Outbox(cluster, on: name)
             }
         }
+
+        /// Asks each node; one that does not answer leaves the others' answers as they are.
+        ///
+        /// - Parameters:
+        ///   - cluster: whose nodes they are.
+        ///   - body: asks one.
+        /// - Returns: what they have answered, and the errors of the others.
+        /// - Throws: `unknownNode`; `CancellationError`.
+        func each<Value>(of cluster: Cluster, _ body: (NodeName) async throws -> [Value]) async throws -> (values: [Value], failures: [TandemError]) {
+            var values: [Value] = [], failures: [TandemError] = []
+            for outbox in try outboxes(of: cluster) {
+                do { values += try await body(outbox.node) } catch let error as TandemError { failures.append(error) }
+            }
+            return (values, failures)
+        }
+
+        /// Ends a command that has said what it knows.
+        static func end(with failures: [TandemError]) throws {
+            for failure in failures.dropFirst() { Talk.say("\(failure)") }
+            if let failure = failures.first { throw failure }
+        }
     }
 
     /// `tandem outbox run`

@@ -37,7 +37,7 @@ public struct RabbitMQSection: Sendable {
     /// What a message's routing key is.
     public let routing: Routing
 
-    init(_ place: LocatedNode, password read: (LocatedNode.Section) throws -> Secret?) throws {
+    init(_ place: LocatedNode, _ reader: ClusterReader) throws {
         let section = try place.section(
             ["host", "port", "vhost", "user", "password", "passwordEnv", "passwordFile", "tls", "certificates", "exchange", "routing", "queue"])
         host = try section["host"]?.text("a host") ?? "127.0.0.1"
@@ -45,8 +45,8 @@ public struct RabbitMQSection: Sendable {
         port = try section["port"]?.integer(in: 1...65_535) ?? (isEncrypted ? 5671 : 5672)
         virtualHost = try section["vhost"]?.text("a virtual host") ?? "/"
         user = try section["user"]?.text("a user") ?? "guest"
-        password = try read(section)
-        certificates = try section["certificates"]?.text("a file")
+        password = try reader.password(section)
+        certificates = try section["certificates"].map { reader.absolute(try $0.text("a file")) }
         if let place = section["certificates"], !isEncrypted { throw place.error("certificates without TLS", next: "write `tls: true`, too") }
         exchange = try section["exchange"]?.text("an exchange") ?? ""
         if let queue = section["queue"] {

@@ -9,7 +9,7 @@ struct SagaFileReader {
     let folder: String
 
     private static let common = ["needs", "undo", "pivot", "retriable", "retry", "fail_on", "timeout", "lock"]
-    private static let kinds = ["do", "http", "two_phase", "sleep", "wait_for"]
+    private static let kinds = ["do", "http", "two_phase", "outbox", "sleep", "wait_for"]
 
     func read(_ file: LocatedNode.Section, _ nodes: Set<NodeName>?) throws -> SagaDefinition {
         let list = try file.required("steps")
@@ -55,7 +55,9 @@ struct SagaFileReader {
     private func action(_ kind: String, _ section: LocatedNode.Section) throws -> SagaDefinition.Action {
         let place = try section.required(kind)
         if kind != "do" {
-            for key in ["node", "expect", "check"] { if let value = section[key] { throw value.error("it means nothing here", next: "leave it out") } }
+            for key in kind == "outbox" ? ["expect", "check"] : ["node", "expect", "check"] {
+                if let value = section[key] { throw value.error("it means nothing here", next: "leave it out") }
+            }
         }
         switch kind {
         case "do":
@@ -66,6 +68,7 @@ struct SagaFileReader {
             return .sql(try Self.node(try section.required("node")), statements)
         case "http": return .http(try request(place))
         case "two_phase": return .twoPhase(try operations(place))
+        case "outbox": return .outbox(try Self.node(try section.required("node")), try event(place))
         case "sleep": return .timer(try place.duration())
         default:
             guard place.isSection else { return .signal(try place.text("the name of a signal"), timeout: nil) }
@@ -77,7 +80,9 @@ struct SagaFileReader {
     private func undo(_ place: LocatedNode, _ kind: String) throws -> SagaDefinition.Undo {
         if !place.isSection, let word = try? place.text(), word == "none" { return .none }
         switch kind {
-        case "do": return .sql(try statements(place))
+        case "do", "outbox":
+            guard place.isSection, try place.entries().contains(where: { $0.name == "outbox" }) else { return .sql(try statements(place)) }
+            return .outbox(try event(try place.section(["outbox"]).required("outbox")))
         case "http": return .http(try request(try place.section(["http"]).required("http")))
         case "two_phase": return .twoPhase(try operations(try place.section(["two_phase"]).required("two_phase")))
         default: throw place.error("there is nothing to undo", next: "leave it out")
@@ -160,6 +165,16 @@ struct SagaFileReader {
         return request
     }
 
+    // MARK: Events
+
+    private func event(_ place: LocatedNode) throws -> SagaDefinition.Event {
+        let section = try place.section(["topic", "key", "payload", "headers"])
+        var event = SagaDefinition.Event(topic: try section.required("topic").text("a topic"), key: try section["key"]?.text("a key"))
+        if let payload = section["payload"] { event.payload = try payload.json() }
+        for (name, value) in try section["headers"]?.entries() ?? [] { event.headers[name] = try value.text("a header's value") }
+        return event
+    }
+
     // MARK: How it is tried again
 
     private func retry(_ place: LocatedNode) throws -> SagaDefinition.Retry {
@@ -184,7 +199,7 @@ struct SagaFileReader {
 
     /// `lock: order/{input.id}`, or `lock: {resource: ..., held: wait}`.
     private func lock(_ place: LocatedNode, _ kind: String) throws -> (String, fails: Bool) {
-        guard kind == "do" || kind == "two_phase" else { throw place.error("a lock is taken in a transaction", next: "take it in a step of SQL") }
+        guard ["do", "two_phase", "outbox"].contains(kind) else { throw place.error("a lock is taken in a transaction", next: "take it in a step of SQL") }
         guard place.isSection else { return (try place.text("the name of a resource"), false) }
         let section = try place.section(["resource", "held"])
         return (

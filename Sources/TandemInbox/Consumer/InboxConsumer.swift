@@ -48,6 +48,7 @@ public struct InboxConsumer: Sendable {
     private let queue: String
     private let options: Options
     private let handler: Handler
+    private let telemetry: Telemetry
 
     /// A consumer.
     ///
@@ -63,6 +64,7 @@ public struct InboxConsumer: Sendable {
         self.queue = queue
         self.options = options
         self.handler = handler
+        telemetry = Telemetry(cluster.configuration, node, queue)
     }
 
     /// Handles messages until the task is cancelled.
@@ -77,6 +79,7 @@ public struct InboxConsumer: Sendable {
             do {
                 let handled = try await handle(size, without: Array(held.keys))
                 failures = 0
+                telemetry.handled(.done, handled)
                 if handled > 0 { size = min(options.batch, size * 2) } else { try await Task.sleep(for: options.poll) }
             } catch let failure as Failure {
                 // Nothing of the batch was done. Alone it says which message it is.
@@ -158,6 +161,8 @@ public struct InboxConsumer: Sendable {
                 Bool.self)
         }
         guard let (attempts, isDead) = counted.first else { return }
+        telemetry.handled(.failed)
+        if isDead { telemetry.handled(.dead) }
         cluster.configuration.logger.warning(
             isDead ? "a message was given up: `tandem inbox ls` shows it" : "a message could not be handled",
             metadata: [

@@ -72,7 +72,8 @@ public struct OutboxRelay: Sendable {
     /// - Throws: nothing. Cancellation gives the lease back, and ends without an error.
     public func run() async throws {
         var backoff = 0
-        var isLogged = false
+        // The code of the error that was logged last: another one is another story.
+        var logged: String?
         var isKnown = false
         while !Task.isCancelled {
             do {
@@ -84,7 +85,7 @@ public struct OutboxRelay: Sendable {
                     try await Task.sleep(for: min(max(left, .milliseconds(20)), max(options.poll, .milliseconds(20))))
                 case .taken(let epoch):
                     backoff = 0
-                    isLogged = false
+                    logged = nil
                     try await lead(RelayLease(epoch: epoch, length: options.lease, from: begin))
                 }
             } catch is OutboxStore.Fenced {
@@ -100,8 +101,9 @@ public struct OutboxRelay: Sendable {
                 }
             } catch {
                 if Task.isCancelled { break }
-                if !isLogged { logger.warning("the outbox cannot be read now", metadata: labels.merging(["tandem.reason": "\(error)"]) { $1 }) }
-                isLogged = true
+                let code = (error as? TandemError)?.code.rawValue ?? "\(type(of: error))"
+                if logged != code { logger.warning("the outbox cannot be read now", metadata: labels.merging(["tandem.reason": "\(error)"]) { $1 }) }
+                logged = code
                 // It may have been forgotten meanwhile.
                 isKnown = false
                 backoff += 1

@@ -517,7 +517,10 @@ AS $function$
     FROM pg_locks l
         LEFT JOIN pg_locks t ON l.pid IS NULL AND t.pid IS NULL AND t.locktype = 'transactionid' AND t.virtualtransaction = l.virtualtransaction
         LEFT JOIN pg_prepared_xacts p ON p.transaction = t.transactionid
-    WHERE l.locktype = 'relation' AND l.granted AND l.relation = to_regclass(format('tandem.outbox_%s', $1))
+        LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+    -- Whoever came later than the request that has just been given up has waited behind it.
+    WHERE coalesce(a.xact_start < clock_timestamp() - interval '100 ms', true)
+        AND l.locktype = 'relation' AND l.granted AND l.relation = to_regclass(format('tandem.outbox_%s', $1))
         AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) AND l.pid IS DISTINCT FROM pg_backend_pid()
 $function$;
 
@@ -695,7 +698,8 @@ BEGIN
     UPDATE tandem.outbox_sink s SET epoch = s.epoch + 1, holder = NULL, until = '-infinity';
     WITH moved AS (
         INSERT INTO tandem.outbox_window (sink, share, number, epoch, since, since_seq, upto, upto_seq, last_seq, late)
-        SELECT s.sink, s.share, greatest(p.number + 1, date_part('epoch', clock_timestamp())::bigint * 1000), s.epoch,
+        -- Beyond what a server that is gone may have sent, even where this one's clock is behind.
+        SELECT s.sink, s.share, greatest(p.number + 1000000, date_part('epoch', clock_timestamp())::bigint * 1000), s.epoch,
             -- To a window without an end, of which nothing is confirmed, the next one is joined.
             p.begin, p.begin_seq, p.begin, p.begin_seq, p.begin_seq, '{}'
         FROM tandem.outbox_sink s, LATERAL (
@@ -733,7 +737,7 @@ BEGIN
     UPDATE tandem.outbox_sink s SET epoch = s.epoch + 1, holder = NULL, until = '-infinity';
     WITH moved AS (
         INSERT INTO tandem.outbox_window (sink, share, number, epoch, since, since_seq, upto, upto_seq, last_seq, late)
-        SELECT s.sink, s.share, greatest(coalesce(n.number, 0) + 1, date_part('epoch', clock_timestamp())::bigint * 1000), s.epoch, start, 0, start, 0, 0, '{}'
+        SELECT s.sink, s.share, greatest(coalesce(n.number, 0) + 1000000, date_part('epoch', clock_timestamp())::bigint * 1000), s.epoch, start, 0, start, 0, 0, '{}'
         FROM tandem.outbox_sink s LEFT JOIN pg_temp.outbox_rebase_numbers n ON n.sink = s.sink AND n.share = s.share
         RETURNING *
     )

@@ -53,6 +53,10 @@ extension SagaDefinition {
                         step: step.name, key: "undo", problem: "the step is undone as it is done: by SQL, by requests, or over several nodes",
                         nextStep: "write it so"))
             }
+            for event in step.events where (try? JSON(reading: event.payload)) == nil {
+                defects.append(
+                    Defect(step: step.name, key: "outbox", problem: "the payload is no JSON", nextStep: "put a template into a string: \"{input.key}\""))
+            }
             for request in step.requests where request.body.map({ (try? JSON(reading: $0)) == nil }) ?? false {
                 defects.append(Defect(step: step.name, key: "http", problem: "the body is no JSON", nextStep: "put a template into a string: \"{input.key}\""))
             }
@@ -141,7 +145,7 @@ extension SagaDefinition.Step {
     package var nodes: [NodeName] {
         var nodes: [NodeName] =
             switch action {
-            case .sql(let node, _): [node]
+            case .sql(let node, _), .outbox(let node, _): [node]
             case .twoPhase(let operations): operations.map(\.node)
             case .http, .timer, .signal: []
             }
@@ -151,6 +155,14 @@ extension SagaDefinition.Step {
 }
 
 extension SagaDefinition.Step {
+    /// The events that it publishes.
+    var events: [SagaDefinition.Event] {
+        var events: [SagaDefinition.Event] = []
+        if case .outbox(_, let event) = action { events.append(event) }
+        if case .outbox(let event) = undo { events.append(event) }
+        return events
+    }
+
     /// The requests that it sends.
     var requests: [SagaDefinition.Request] {
         var requests: [SagaDefinition.Request] = []
@@ -164,7 +176,7 @@ extension SagaDefinition.Action {
     /// Whether its record commits with its effect.
     var isTransaction: Bool {
         switch self {
-        case .sql, .twoPhase: true
+        case .sql, .twoPhase, .outbox: true
         case .http, .timer, .signal: false
         }
     }
@@ -172,7 +184,7 @@ extension SagaDefinition.Action {
     /// Whether there is anything to undo.
     var hasEffect: Bool {
         switch self {
-        case .sql, .http, .twoPhase: true
+        case .sql, .http, .twoPhase, .outbox: true
         case .timer, .signal: false
         }
     }
@@ -183,6 +195,7 @@ extension SagaDefinition.Action {
         case .sql(_, let statements): statements.flatMap(\.names)
         case .http(let request): request.names
         case .twoPhase(let operations): operations.flatMap(\.statement.names)
+        case .outbox(_, let event): event.names
         case .timer, .signal: []
         }
     }
@@ -193,8 +206,8 @@ extension SagaDefinition.Undo {
 
     func fits(_ action: SagaDefinition.Action) -> Bool {
         switch (self, action) {
-        case (.none, _), (.sql, .sql), (.http, .http), (.twoPhase, .twoPhase): true
-        case (.sql, _), (.http, _), (.twoPhase, _): false
+        case (.none, _), (.sql, .sql), (.sql, .outbox), (.outbox, .outbox), (.outbox, .sql), (.http, .http), (.twoPhase, .twoPhase): true
+        case (.sql, _), (.outbox, _), (.http, _), (.twoPhase, _): false
         }
     }
 
@@ -204,6 +217,7 @@ extension SagaDefinition.Undo {
         case .sql(let statements): statements.flatMap(\.names)
         case .http(let request): request.names
         case .twoPhase(let operations): operations.flatMap(\.statement.names)
+        case .outbox(let event): event.names
         }
     }
 }

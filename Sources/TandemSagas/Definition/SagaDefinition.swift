@@ -90,6 +90,8 @@ extension SagaDefinition {
         case http(Request)
         /// Statements on several nodes that commit together. It has no output.
         case twoPhase([Operation])
+        /// An event that leaves a node with the step's record. It has no output.
+        case outbox(NodeName, Event)
         /// Waits; whoever runs the saga then goes on.
         case timer(Duration)
         /// Waits until somebody sends a signal, whose data is the output; when the time is over the step fails. `nil` waits for ever.
@@ -106,6 +108,8 @@ extension SagaDefinition {
         case http(Request)
         /// Statements on several nodes that commit together.
         case twoPhase([Operation])
+        /// An event of the step's node that tells of the contrary.
+        case outbox(Event)
     }
 
     /// One statement, whose values have names: `:saga_id`, `:input.key`, `:STEP.key` for a step's output, and in an undo `:output.key` for its own step's.

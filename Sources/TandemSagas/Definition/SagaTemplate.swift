@@ -64,6 +64,20 @@ struct SagaTemplate: Hashable, Sendable {
     }
 }
 
+extension JSON {
+    /// A body with its values: a string that is one name is the value itself.
+    func filled(_ scope: SagaScope) throws -> JSON {
+        switch self {
+        case .null, .bool, .number, .raw: return self
+        case .string(let text):
+            let template = SagaTemplate(text)
+            return try template.value(scope) ?? .string(try template.text(scope))
+        case .array(let values): return .array(try values.map { try $0.filled(scope) })
+        case .object(let entries): return .object(try entries.map { ($0.0, try $0.1.filled(scope)) })
+        }
+    }
+}
+
 /// The values that the statements and requests of one saga may name.
 struct SagaScope: Sendable {
     let saga: SagaID

@@ -26,7 +26,7 @@ struct HTTPStep: Sendable {
     func send(_ client: any HTTPStepClient, key: String, _ scope: SagaScope, timeout: Duration) async throws -> StepOutcome {
         var headers = try headers.map { (name: $0.name, value: try $0.value.text(scope)) }
         headers.append(("Idempotency-Key", key))
-        let body = try body.map { Array(try Self.filled($0, scope).text.utf8) } ?? []
+        let body = try body.map { Array(try $0.filled(scope).text.utf8) } ?? []
         if !body.isEmpty && !headers.contains(where: { $0.name.lowercased() == "content-type" }) { headers.append(("Content-Type", "application/json")) }
         let url = try url.text(scope, isAddress: true)
         let response: HTTPStepResponse
@@ -52,18 +52,6 @@ struct HTTPStep: Sendable {
         case 408, 409, 425, 429: return .retry(error("the service answered with \(response.status)"), after: response.retryAfter)
         case 400..<500: return .failed(error("the service refused with \(response.status)"))
         default: return .retry(error("the service answered with \(response.status)"), after: response.retryAfter)
-        }
-    }
-
-    /// A body with its values: a string that is one name is the value itself.
-    private static func filled(_ value: JSON, _ scope: SagaScope) throws -> JSON {
-        switch value {
-        case .null, .bool, .number, .raw: return value
-        case .string(let text):
-            let template = SagaTemplate(text)
-            return try template.value(scope) ?? .string(try template.text(scope))
-        case .array(let values): return .array(try values.map { try filled($0, scope) })
-        case .object(let entries): return .object(try entries.map { ($0.0, try filled($0.1, scope)) })
         }
     }
 }

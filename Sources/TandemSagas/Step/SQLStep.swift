@@ -7,21 +7,38 @@ import TandemTransactions
 struct SQLStep: Sendable {
     /// One statement, ready to get its values.
     struct Prepared: Sendable {
+        private enum Content: Sendable {
+            case statement(NamedStatement)
+            case event(EventStatement)
+        }
+
         let node: NodeName
-        let statement: NamedStatement
+        private let content: Content
         let expectedRows: ClosedRange<Int>?
-        /// Whether it may return a row, by its first word and whether RETURNING stands in it.
+        /// Whether it may return a row that is an output, by its first word and whether RETURNING stands in it.
         let mayReturn: Bool
+
+        init(_ node: NodeName, _ event: SagaDefinition.Event) {
+            self.node = node
+            content = .event(EventStatement(event))
+            expectedRows = nil
+            mayReturn = false
+        }
 
         init(_ node: NodeName, _ statement: SagaDefinition.Statement) {
             self.node = node
-            self.statement = NamedStatement(statement.sql)
+            content = .statement(NamedStatement(statement.sql))
             expectedRows = statement.expectedRows
             let words = statement.sql.uppercased().split { !$0.isLetter && $0 != "_" }
             mayReturn = !["INSERT", "UPDATE", "DELETE", "MERGE"].contains(words.first.map(String.init) ?? "") || words.contains("RETURNING")
         }
 
         func operation(_ scope: SagaScope) throws -> TransactionRequest.Operation {
+            let statement: NamedStatement
+            switch content {
+            case .statement(let named): statement = named
+            case .event(let event): return .init(node, try event.sql(scope))
+            }
             let parameters = try statement.names.map { name -> PostgresParameter in
                 switch try scope.value(of: name) {
                 case .null: .null
@@ -48,12 +65,14 @@ struct SQLStep: Sendable {
         switch step.action {
         case .sql(let node, let statements): action = statements.map { Prepared(node, $0) }
         case .twoPhase(let operations): action = operations.map { Prepared($0.node, $0.statement) }
+        case .outbox(let node, let event): action = [Prepared(node, event)]
         case .http, .timer, .signal: return nil
         }
         guard let node = action.first?.node else { return nil }
         switch step.undo {
         case .sql(let statements): undo = statements.map { Prepared(node, $0) }
         case .twoPhase(let operations): undo = operations.map { Prepared($0.node, $0.statement) }
+        case .outbox(let event): undo = [Prepared(node, event)]
         case .http, .some(.none), nil: undo = []
         }
         self.cluster = cluster

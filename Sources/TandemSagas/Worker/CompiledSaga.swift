@@ -36,7 +36,7 @@ struct CompiledSaga: Sendable {
         steps = definition.steps.map { step in
             let action: Action
             switch step.action {
-            case .sql, .twoPhase: action = SQLStep(step, cluster).map { .sql($0) } ?? .timer(.zero)
+            case .sql, .twoPhase, .outbox: action = SQLStep(step, cluster).map { .sql($0) } ?? .timer(.zero)
             case .http(let request):
                 var undo: HTTPStep?
                 if case .http(let request) = step.undo { undo = HTTPStep(request) }

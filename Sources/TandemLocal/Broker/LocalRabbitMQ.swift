@@ -1,19 +1,9 @@
 import Foundation
 import Synchronization
+import TandemCore
 
-/// A RabbitMQ broker of the tests' own, which ends with them.
-package final class RabbitMQServer: Sendable {
-    private static let started = Mutex<Result<RabbitMQServer, any Error>?>(nil)
-
-    /// The one that the tests of a process share; started by whoever asks first.
-    package static func shared() throws -> RabbitMQServer {
-        try started.withLock { started in
-            let result = started ?? Result { try RabbitMQServer() }
-            started = result
-            return try result.get()
-        }
-    }
-
+/// A RabbitMQ broker of this process's own, on loopback, which ends with it: for tests and measurements.
+package final class LocalRabbitMQ: Sendable {
     private struct State {
         var process: Process
         var input: FileHandle
@@ -25,11 +15,18 @@ package final class RabbitMQServer: Sendable {
     package let port: Int
     private let state: Mutex<State>
 
-    private init() throws {
+    /// Whether the machine has a RabbitMQ.
+    package static var isInstalled: Bool {
+        ((try? FileManager.default.contentsOfDirectory(atPath: "/usr/lib/rabbitmq/lib")) ?? []).contains { $0.hasPrefix("rabbitmq_server-") }
+    }
+
+    /// Starts one, in a folder of its own that goes with it; it takes about six seconds.
+    ///
+    /// - Throws: `localNodeFailed`.
+    package init() throws {
         let process = Process(), input = Pipe(), output = Pipe()
         process.executableURL = URL(fileURLWithPath: "/bin/bash")
-        let script = URL(filePath: #filePath).resolvingSymlinksInPath().deletingLastPathComponent().appending(path: "rabbitmq.sh").path
-        process.arguments = [script]
+        process.arguments = ["-c", String(decoding: PackageResources.rabbitmq_sh, as: UTF8.self)]
         process.standardInput = input
         process.standardOutput = output
         try process.run()
@@ -38,11 +35,15 @@ package final class RabbitMQServer: Sendable {
         state = Mutex(State(process: process, input: input.fileHandleForWriting, output: output.fileHandleForReading, identifier: identifier))
     }
 
+    private static func failure(_ problem: String) -> TandemError {
+        TandemError(.localNodeFailed, "RabbitMQ \(problem)", nextStep: "install it: sudo apt-get install -y rabbitmq-server")
+    }
+
     private static func line(_ output: FileHandle) throws -> String {
         var text = ""
         while !text.hasSuffix("\n") {
             let data = output.availableData
-            if data.isEmpty { throw TestFailure("RabbitMQ did not start") }
+            if data.isEmpty { throw failure("did not start") }
             text += String(decoding: data, as: UTF8.self)
         }
         return text
@@ -55,9 +56,7 @@ package final class RabbitMQServer: Sendable {
             let parts = word.split(separator: "=", maxSplits: 1)
             if parts.count == 2 { values[String(parts[0])] = String(parts[1]) }
         }
-        guard let port = values["PORT"].flatMap({ Int($0) }), let identifier = values["PID"].flatMap({ Int32($0) }) else {
-            throw TestFailure("RabbitMQ answered \(text)")
-        }
+        guard let port = values["PORT"].flatMap({ Int($0) }), let identifier = values["PID"].flatMap({ Int32($0) }) else { throw failure("answered \(text)") }
         return (port, identifier)
     }
 
@@ -66,7 +65,7 @@ package final class RabbitMQServer: Sendable {
         try state.withLock { state in
             try state.input.write(contentsOf: Data("note\n".utf8))
             let answer = try Self.line(state.output)
-            guard answer.hasPrefix("NOTED dumped") else { throw TestFailure("RabbitMQ answered \(answer)") }
+            guard answer.hasPrefix("NOTED dumped") else { throw Self.failure("answered \(answer)") }
         }
     }
 

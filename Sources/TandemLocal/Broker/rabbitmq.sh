@@ -1,8 +1,8 @@
 #!/bin/bash
-# A RabbitMQ of its own for tests: ordinary processes on loopback, nothing outside of a folder that is removed at the end.
+# A RabbitMQ of its own for tests and measurements: ordinary processes on loopback, nothing outside of a folder that is removed at the end.
 # It prints FOLDER, PORT and PID when AMQP is spoken. Lines on standard input: `start` starts it again, on the same port and with the same data, after it was killed; `note` lets it
 # write down what queues there are.
-# It ends with its input, so also when the tests are killed.
+# It ends with its input, so also when whoever started it is killed.
 set -euo pipefail
 # The other end of its own input may have been left open to it: it would never see the end of that. All else stays open, since whoever started it waits for some of that to close.
 input=$(readlink "/proc/$$/fd/0")
@@ -12,7 +12,7 @@ for file in "/proc/$$/fd"/*; do
 done
 sbin=$(echo /usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin)
 if [ ! -x "$sbin/rabbitmq-server" ]; then
-    echo "RabbitMQ is not installed: run scripts/bootstrap --tests" >&2
+    echo "RabbitMQ is not installed: sudo apt-get install -y rabbitmq-server" >&2
     exit 1
 fi
 folder=$(mktemp -d /var/tmp/tandem-rabbit.XXXXXX)

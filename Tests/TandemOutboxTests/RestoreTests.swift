@@ -10,25 +10,6 @@ import TandemTestSupport
 import TandemTransactions
 import Testing
 
-/// Keeps what is logged.
-private struct KeptLog: LogHandler {
-    let said: Locked<[String]>
-    var metadata: Logger.Metadata = [:]
-    var logLevel = Logger.Level.warning
-
-    init(_ said: Locked<[String]>) { self.said = said }
-
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-        get { metadata[key] }
-        set { metadata[key] = newValue }
-    }
-
-    func log(event: LogEvent) {
-        let text = "\(event.message) \(event.metadata ?? [:])"
-        said.withLock { $0.append(text) }
-    }
-}
-
 /// The node n1 of a test as it would be after a move: its database restored from a dump into another server, whose transaction ids are others.
 private struct Restored: Sendable {
     let cluster: Cluster

@@ -44,25 +44,6 @@ private final class SlowSink: Sink {
     func close() async {}
 }
 
-/// Keeps what is logged.
-private struct KeptLog: LogHandler {
-    let said: Locked<[String]>
-    var metadata: Logger.Metadata = [:]
-    var logLevel = Logger.Level.warning
-
-    init(_ said: Locked<[String]>) { self.said = said }
-
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-        get { metadata[key] }
-        set { metadata[key] = newValue }
-    }
-
-    func log(event: LogEvent) {
-        let text = "\(event.message) \(event.metadata ?? [:])"
-        said.withLock { $0.append(text) }
-    }
-}
-
 @Suite("The table of another outbox is drained as it stands", .timeLimit(.minutes(5)))
 struct TableRelayTests {
     private static let definition = """

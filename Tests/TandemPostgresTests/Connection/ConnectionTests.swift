@@ -143,7 +143,7 @@ struct ConnectionTests {
     @Test("what the server says besides goes to the logger and not to the terminal")
     func notices() async throws {
         let said = Locked<[String]>([])
-        var logger = Logger(label: "tests") { _ in RecordingHandler(said) }
+        var logger = Logger(label: "tests") { _ in KeptLog(said, .trace) }
         logger.logLevel = .debug
         try await withSession(logger: logger) { session in
             _ = try await session.send("DO $$ BEGIN RAISE NOTICE 'a word from inside'; END $$")
@@ -204,24 +204,5 @@ struct ConnectionTests {
     @Test("a text made by the library with U+0000 ends the program and is not cut")
     func nulInOwnText() async {
         await #expect(processExitsWith: .failure) { _ = ParameterBuffer(texts: ["before\0after"]) }
-    }
-}
-
-/// Keeps what is logged.
-private struct RecordingHandler: LogHandler {
-    let said: Locked<[String]>
-    var metadata: Logger.Metadata = [:]
-    var logLevel = Logger.Level.trace
-
-    init(_ said: Locked<[String]>) { self.said = said }
-
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-        get { metadata[key] }
-        set { metadata[key] = newValue }
-    }
-
-    func log(event: LogEvent) {
-        let text = "\(event.message) \(event.metadata ?? [:])"
-        said.withLock { $0.append(text) }
     }
 }

@@ -53,7 +53,7 @@ extension Inbox {
             return handled
         } catch let error as CancellationError {
             throw error
-        } catch let error as TandemError where !isOfMessage(error) {
+        } catch let error as TandemError where !error.isOfMessage {
             throw error
         } catch {
             telemetry.handled(.failed)
@@ -63,22 +63,18 @@ extension Inbox {
         }
     }
 
-    /// Whether an error says something about the message, rather than about the moment.
-    private func isOfMessage(_ error: TandemError) -> Bool {
-        if case .inDoubt = error.effect { return false }
-        return error.code != .notInitialised && !error.isRetrySafe
-    }
-
     /// Counts an attempt that failed, in a transaction of its own.
     ///
     /// - Returns: whether the message is a dead letter now.
     private func fail(_ event: Event, _ source: String?, _ consumer: String, _ most: Int, _ error: any Error) async throws -> Bool {
-        let reason = (error as? TandemError).map { "\($0.code): \($0.message)" } ?? "\(error)"
+        // U+0000 is in no text of PostgreSQL; what has one in its id was never received.
+        func clean(_ text: String) -> String { text.contains("\0") ? String(text.map { $0 == "\0" ? "\u{FFFD}" : $0 }) : text }
+        let reason = clean((error as? TandemError).map { "\($0.code): \($0.message)" } ?? "\(error)")
         let isTooOld = (error as? TandemError)?.code == .messageTooOld
         let counted = try await result(
             """
-            SELECT f.attempts, f.is_dead FROM tandem.inbox_fail(\(consumer), tandem.message_id(\(event.id)::text), \(reason), \(most)::int, \(source)::text, \(event.topic),
-                \(event.key)::text, \(Event.Header.json(event.headers))::json, \(event.contentType), \(event.payload)::bytea, \(isTooOld)::bool) f
+            SELECT f.attempts, f.is_dead FROM tandem.inbox_fail(\(consumer), tandem.message_id(\(clean(event.id))::text), \(reason), \(most)::int, \(source.map(clean))::text, \(clean(event.topic)),
+                \(event.key.map(clean))::text, \(Event.Header.json(event.headers))::json, \(event.contentType), \(event.payload)::bytea, \(isTooOld)::bool) f
             """)
         let isDead = counted.text(0, 1) == "t"
         cluster.configuration.logger.warning(
@@ -88,5 +84,19 @@ extension Inbox {
                 "tandem.reason": "\(reason)",
             ])
         return isDead
+    }
+}
+
+extension TandemError {
+    /// Classes of SQLSTATEs that speak of a server's state: connection, transaction's state, resources, what is not ready, what an operator or the system did.
+    private static let passing: Set = ["08", "25", "40", "53", "55", "57", "58"]
+    /// Codes that speak of the database as it is now: a deployment may be under way.
+    private static let general: Set<Code> = [.notInitialised, .notPermitted, .schemaMismatch, .identityMismatch, .authenticationFailed]
+
+    /// Whether a failure says something about the message that was handled, rather than about the moment.
+    var isOfMessage: Bool {
+        if case .inDoubt = effect { return false }
+        if isRetrySafe || Self.general.contains(code) { return false }
+        return sqlState.map { !Self.passing.contains(String($0.rawValue.prefix(2))) } ?? true
     }
 }

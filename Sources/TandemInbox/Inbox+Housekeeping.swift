@@ -17,18 +17,22 @@ extension Inbox {
     ///   - glance: from one look at what waits to the next.
     /// - Throws: nothing: what could not be done is done the next time. Cancellation ends it.
     public func run(every interval: Duration = .seconds(600), observing glance: Duration = .seconds(5)) async throws {
-        var consumers: [String: Telemetry] = [:], due = ContinuousClock.now
+        var consumers: [String: Telemetry] = [:], due = ContinuousClock.now, logged: TandemError.Code?
         while !Task.isCancelled {
             do {
-                try await observe(&consumers)
                 if due <= .now {
-                    try await forget()
                     due = .now + interval
+                    try await forget()
                 }
+                try await observe(&consumers)
+                logged = nil
             } catch let error as TandemError where error.code == .notInitialised {
                 // The node has no inbox, and may get one.
             } catch let error as TandemError {
-                cluster.configuration.logger.warning("the inbox is not looked after", metadata: ["tandem.node": "\(node)", "tandem.reason": "\(error)"])
+                if logged != error.code {
+                    cluster.configuration.logger.warning("the inbox is not looked after", metadata: ["tandem.node": "\(node)", "tandem.reason": "\(error)"])
+                }
+                logged = error.code
             } catch is CancellationError {
                 return
             }

@@ -5,14 +5,15 @@ import TandemCore
 final class KafkaClient {
     /// What it is for.
     enum Role {
-        case producer
+        case producer(isGapless: Bool)
         case consumer(group: String)
     }
 
     /// What the promises of sink and consumer rest on.
     private static let reserved: Set = [
         "bootstrap.servers", "metadata.broker.list", "enable.idempotence", "acks", "request.required.acks", "message.timeout.ms", "delivery.timeout.ms",
-        "transactional.id", "group.id", "enable.auto.commit", "enable.auto.offset.store", "log.queue",
+        "retries", "message.send.max.retries", "partitioner", "enable.gapless.guarantee", "transactional.id", "group.id", "enable.auto.commit",
+        "enable.auto.offset.store", "log.queue",
     ]
 
     let pointer: OpaquePointer
@@ -71,11 +72,13 @@ final class KafkaClient {
     private static func settings(_ configuration: KafkaConfiguration, _ role: Role) -> [(String, String)] {
         let common = [("bootstrap.servers", configuration.brokers.joined(separator: ",")), ("client.id", "tandem")]
         switch role {
-        case .producer:
+        case .producer(let isGapless):
             // Messages never time out by themselves: one that did would let later ones of its key pass. The sink gives the client up instead.
             return common + [
                 ("enable.idempotence", "true"), ("acks", "all"), ("message.timeout.ms", "0"), ("linger.ms", "1"), ("compression.codec", "lz4"),
                 ("partitioner", "murmur2_random"),
+                // Whatever a broker refuses stops the producer: messages behind it would overtake those that were refused with it.
+                ("enable.gapless.guarantee", isGapless ? "true" : "false"),
             ]
         case .consumer(let group):
             // What is stored is committed; stored is what was handled.
@@ -103,9 +106,10 @@ final class KafkaClient {
     static func text(of error: rd_kafka_resp_err_t) -> String { "\(String(cString: rd_kafka_err2name(error))), \(String(cString: rd_kafka_err2str(error)))" }
 
     /// The error after which the client is of no more use; `nil` where there is none.
-    var fatalError: String? {
+    var fatalError: (code: rd_kafka_resp_err_t, text: String)? {
         var text = [CChar](repeating: 0, count: 512)
-        return rd_kafka_fatal_error(pointer, &text, text.count) == RD_KAFKA_RESP_ERR_NO_ERROR ? nil : Self.string(text)
+        let code = rd_kafka_fatal_error(pointer, &text, text.count)
+        return code == RD_KAFKA_RESP_ERR_NO_ERROR ? nil : (code, Self.string(text))
     }
 
     func unavailable(_ problem: String) -> TandemError {

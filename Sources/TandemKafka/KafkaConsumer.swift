@@ -145,7 +145,9 @@ public struct KafkaConsumer: Sendable {
                 $0.isBusy = false
                 $0.isClosed = true
             }
-            for await _ in ended {}
+            // Not with the task that is cancelled: it would not wait.
+            let ended = ended
+            await Task { for await _ in ended {} }.value
         }
 
         /// What is brought, one batch after the other.
@@ -178,19 +180,24 @@ public struct KafkaConsumer: Sendable {
                 if isBusy {
                     // It stays a member as long as it asks: the brokers bring nothing, unless the partitions have just been shared out anew.
                     if ContinuousClock.now - begin >= Self.patience {
-                        session.pause(true)
+                        session.pause()
                         early += try session.messages(Self.most, report: report)
                     } else {
                         tandem_kafka_wake_wait(wake, Self.glance)
                     }
                     continue
                 }
-                session.pause(false)
+                session.resume()
                 let batch = early.isEmpty ? try session.messages(Self.most, report: report) : early
                 early = []
                 if batch.isEmpty { continue }
+                // Nobody would handle what comes after the end; it is not stored, and comes again.
+                let isOpen = state.withLock { state in
+                    if !state.isClosed { state.isBusy = true }
+                    return !state.isClosed
+                }
+                guard isOpen else { continue }
                 begin = .now
-                state.withLock { $0.isBusy = true }
                 yield(batch)
             }
         }

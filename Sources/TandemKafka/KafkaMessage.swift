@@ -25,7 +25,7 @@ public struct KafkaMessage: Sendable, Hashable {
 
     /// The event that a relay has sent; `nil` for a message of somebody else, without an id or a type.
     public var event: Event? {
-        guard let id = attribute("id"), let topic = attribute("type") else { return nil }
+        guard let id = attribute("id"), !id.isEmpty, let topic = attribute("type") else { return nil }
         return Event(
             id: id, topic: topic, key: attribute("partitionkey"), headers: headers.filter { !$0.name.hasPrefix(Self.prefix) && $0.name != "content-type" },
             contentType: headers.last { $0.name == "content-type" }?.value ?? "application/octet-stream", payload: payload, time: attribute("time") ?? "")

@@ -4,6 +4,9 @@ import TandemMessaging
 
 /// One idempotent producer, used by one thread. After an error it is of no more use.
 final class KafkaProducer {
+    /// A broker has refused some messages, and what came behind them was stopped: nobody knows which message was meant.
+    struct Gap: Error {}
+
     /// How often it is looked whether the batch is still wanted.
     private static let glance: Int32 = 1000
     /// How long a topic that nobody knows is asked for: brokers that make one at the first question know it a moment later.
@@ -18,16 +21,20 @@ final class KafkaProducer {
         var verdicts: [DeliveryVerdict?]
         /// Messages without a report.
         var left = 0
-        /// Messages that the brokers have refused, by their places in the batch.
-        var suspects: [(index: Int, error: rd_kafka_resp_err_t)] = []
+        /// The error of a message that was refused.
+        var refusal: rd_kafka_resp_err_t?
         /// An error that is not the message's.
         var failure: rd_kafka_resp_err_t?
+        /// Topics that take nothing: each is asked for once.
+        var closed: [String: rd_kafka_resp_err_t] = [:]
     }
 
     private let client: KafkaClient
     private let configuration: KafkaConfiguration
     private let queue: OpaquePointer
     private let wake: Int32
+    /// Whether messages are sent one by one.
+    private let isCareful: Bool
     /// What the brokers' connections have said last: the reason of a wait that takes too long.
     private var lastError: String?
     /// Topics that the brokers have.
@@ -38,9 +45,11 @@ final class KafkaProducer {
     /// - Parameters:
     ///   - configuration: the cluster.
     ///   - wake: what ends a wait.
+    ///   - isCareful: whether messages are sent one by one, each after the report of the one before: so that it shows which one a broker refuses.
     /// - Throws: `configurationInvalid`; `sinkUnavailable`.
-    init(_ configuration: KafkaConfiguration, wake: Int32) throws {
-        client = try KafkaClient(configuration, as: .producer)
+    init(_ configuration: KafkaConfiguration, wake: Int32, isCareful: Bool = false) throws {
+        client = try KafkaClient(configuration, as: .producer(isGapless: !isCareful))
+        self.isCareful = isCareful
         self.configuration = configuration
         self.wake = wake
         guard let queue = rd_kafka_queue_get_main(client.pointer) else { throw client.unavailable("there is no memory for a queue") }
@@ -61,19 +70,17 @@ final class KafkaProducer {
     ///   - batch: the events.
     ///   - isCancelled: asked while it waits.
     /// - Returns: a verdict for each.
-    /// - Throws: `sinkUnavailable`; `CancellationError`.
+    /// - Throws: ``Gap``; `sinkUnavailable`; `CancellationError`.
     func deliver(_ batch: [Delivery], isCancelled: () -> Bool) throws -> [DeliveryVerdict] {
         var flight = Flight(verdicts: Array(repeating: nil, count: batch.count)), refused: Set<String> = []
-        for (index, delivery) in batch.enumerated() { try send(delivery, index, &flight, &refused, isCancelled) }
-        try finish(&flight, isCancelled)
-        // Messages travel in batches, which brokers refuse whole: alone each one shows whether it was meant.
-        let suspects = flight.suspects.sorted { $0.index < $1.index }
-        for suspect in suspects {
-            flight.suspects = []
-            try send(batch[suspect.index], suspect.index, &flight, &refused, isCancelled)
+        for (index, delivery) in batch.enumerated() {
+            try send(delivery, index, &flight, &refused, isCancelled)
+            guard isCareful else { continue }
             try finish(&flight, isCancelled)
-            if let error = flight.suspects.first?.error { refuse(batch[suspect.index], suspect.index, error, &flight, &refused) }
+            if let error = flight.refusal { refuse(delivery, index, error, &flight, &refused) }
+            flight.refusal = nil
         }
+        try finish(&flight, isCancelled)
         return flight.verdicts.map { $0 ?? .held }
     }
 
@@ -104,12 +111,15 @@ final class KafkaProducer {
                 flight.left += 1
                 return
             case RD_KAFKA_RESP_ERR__QUEUE_FULL:
+                // With nothing under way it is the message that is larger than the queue.
+                guard flight.left > 0 else { return refuse(delivery, index, RD_KAFKA_RESP_ERR__QUEUE_FULL, &flight, &refused) }
                 try progress(&flight, isCancelled)
             case let error where Self.isOfMessage(error):
                 refuse(delivery, index, error, &flight, &refused)
                 return
             case let error:
-                throw client.unavailable(client.fatalError ?? KafkaClient.text(of: error))
+                try check()
+                throw client.unavailable(KafkaClient.text(of: error))
             }
         }
     }
@@ -119,6 +129,13 @@ final class KafkaProducer {
     /// - Returns: the topic's error; `nil` where it has none.
     private func look(at topic: String, _ flight: inout Flight, _ isCancelled: () -> Bool) throws -> rd_kafka_resp_err_t? {
         if known.contains(topic) { return nil }
+        if let error = flight.closed[topic] { return error }
+        let error = try ask(for: topic, &flight, isCancelled)
+        flight.closed[topic] = error
+        return error
+    }
+
+    private func ask(for topic: String, _ flight: inout Flight, _ isCancelled: () -> Bool) throws -> rd_kafka_resp_err_t? {
         guard let handle = rd_kafka_topic_new(client.pointer, topic, nil) else { return RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION }
         defer { rd_kafka_topic_destroy(handle) }
         let start = ContinuousClock.now
@@ -138,8 +155,10 @@ final class KafkaProducer {
                     if ContinuousClock.now - start >= Self.creation { return RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART }
                 case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
                     lastError = "the topic \(topic) has no leader"
-                case let error:
+                case let error where Self.isOfMessage(error):
                     return error
+                case let error:
+                    lastError = "\(KafkaClient.text(of: error)), of the topic \(topic)"
                 }
             }
             if ContinuousClock.now - start >= configuration.patience { throw client.unavailable(lastError ?? KafkaClient.text(of: answer)) }
@@ -186,7 +205,15 @@ final class KafkaProducer {
     /// Waits until each message has its report.
     private func finish(_ flight: inout Flight, _ isCancelled: () -> Bool) throws {
         while flight.left > 0 { try progress(&flight, isCancelled) }
+        // Its reports may have come before it has stopped.
+        if flight.refusal != nil, !isCareful { throw Gap() }
         if let failure = flight.failure { throw client.unavailable(KafkaClient.text(of: failure)) }
+    }
+
+    private func check() throws {
+        guard let fatal = client.fatalError else { return }
+        if fatal.code == RD_KAFKA_RESP_ERR__GAPLESS_GUARANTEE { throw Gap() }
+        throw client.unavailable(fatal.text)
     }
 
     /// Waits for reports, at most for the configuration's patience.
@@ -194,7 +221,7 @@ final class KafkaProducer {
         let deadline = ContinuousClock.now + configuration.patience, before = flight.left
         while true {
             drain(&flight)
-            if let fatal = client.fatalError { throw client.unavailable(fatal) }
+            try check()
             if flight.left < before { return }
             if isCancelled() { throw CancellationError() }
             if ContinuousClock.now >= deadline { throw client.unavailable(lastError ?? "the brokers confirm nothing") }
@@ -222,7 +249,7 @@ final class KafkaProducer {
             lastError = nil
             flight.verdicts[index] = .delivered
         } else if Self.isOfMessage(error) {
-            flight.suspects.append((index, error))
+            flight.refusal = error
         } else {
             flight.failure = error
         }

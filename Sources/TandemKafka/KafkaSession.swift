@@ -10,7 +10,10 @@ final class KafkaSession {
     private static let patience: Int32 = 5000
 
     private let client: KafkaClient
-    private var arePaused = false
+    /// What the brokers say beside messages.
+    private let events: OpaquePointer
+    /// Partitions that are paused: librdkafka remembers that of those that are taken away, too.
+    private var paused: Set<String> = []
 
     /// Joins a group.
     ///
@@ -21,7 +24,8 @@ final class KafkaSession {
     /// - Throws: `configurationInvalid`; `sinkUnavailable`.
     init(_ configuration: KafkaConfiguration, topics: [String], group: String) throws {
         client = try KafkaClient(configuration, as: .consumer(group: group))
-        rd_kafka_poll_set_consumer(client.pointer)
+        guard let events = rd_kafka_queue_get_main(client.pointer) else { throw client.unavailable("there is no memory for a queue") }
+        self.events = events
         guard let list = rd_kafka_topic_partition_list_new(Int32(topics.count)) else { throw client.unavailable("there is no memory for a list") }
         defer { rd_kafka_topic_partition_list_destroy(list) }
         for topic in topics { rd_kafka_topic_partition_list_add(list, topic, RD_KAFKA_PARTITION_UA) }
@@ -32,6 +36,7 @@ final class KafkaSession {
     deinit {
         commit()
         rd_kafka_consumer_close(client.pointer)
+        rd_kafka_queue_destroy(events)
     }
 
     /// Waits for the answer, unless it takes too long: a commit that travels with the farewell may be refused for being behind it. Where the group is just sharing out
@@ -45,7 +50,7 @@ final class KafkaSession {
 
     private func check(_ error: rd_kafka_resp_err_t) throws {
         guard error != RD_KAFKA_RESP_ERR_NO_ERROR else { return }
-        throw client.unavailable(client.fatalError ?? KafkaClient.text(of: error))
+        throw client.unavailable(client.fatalError?.text ?? KafkaClient.text(of: error))
     }
 
     /// Messages that have come, in the order of each partition; none where none came within a moment.
@@ -56,6 +61,10 @@ final class KafkaSession {
     /// - Returns: the messages.
     /// - Throws: `sinkUnavailable` where the member is of no more use.
     func messages(_ limit: Int, report: (String) -> Void) throws -> [KafkaMessage] {
+        while let event = rd_kafka_queue_poll(events, 0) {
+            if let text = rd_kafka_event_error_string(event), rd_kafka_event_type(event) == RD_KAFKA_EVENT_ERROR { report(String(cString: text)) }
+            rd_kafka_event_destroy(event)
+        }
         var all: [KafkaMessage] = []
         while all.count < limit, let message = rd_kafka_consumer_poll(client.pointer, all.isEmpty ? Self.glance : 0) {
             defer { rd_kafka_message_destroy(message) }
@@ -79,15 +88,35 @@ final class KafkaSession {
         rd_kafka_offsets_store(client.pointer, list)
     }
 
-    /// Lets the brokers bring nothing, or go on, while the member gives its signs of life.
-    func pause(_ wanted: Bool) {
-        // Those that came meanwhile are to be paused, too.
-        guard wanted || arePaused else { return }
+    /// Lets the brokers bring nothing, while the member gives its signs of life.
+    func pause() {
+        change { list in
+            rd_kafka_pause_partitions(client.pointer, list)
+            paused.formUnion(Self.names(of: list))
+        }
+    }
+
+    /// Lets the brokers go on with what was paused. One that is somebody else's by now stays in mind: it would come back as it left.
+    func resume() {
+        guard !paused.isEmpty else { return }
+        change { list in
+            for index in (0..<Int(list.pointee.cnt)).reversed() where !paused.contains(Self.names(of: list)[index]) {
+                rd_kafka_topic_partition_list_del_by_idx(list, Int32(index))
+            }
+            rd_kafka_resume_partitions(client.pointer, list)
+            paused.subtract(Self.names(of: list))
+        }
+    }
+
+    private func change(_ body: (UnsafeMutablePointer<rd_kafka_topic_partition_list_t>) -> Void) {
         var list: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>?
         guard rd_kafka_assignment(client.pointer, &list) == RD_KAFKA_RESP_ERR_NO_ERROR, let list else { return }
         defer { rd_kafka_topic_partition_list_destroy(list) }
-        if wanted { rd_kafka_pause_partitions(client.pointer, list) } else { rd_kafka_resume_partitions(client.pointer, list) }
-        arePaused = wanted
+        body(list)
+    }
+
+    private static func names(of list: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>) -> [String] {
+        (0..<Int(list.pointee.cnt)).map { "\(String(cString: list.pointee.elems[$0].topic))/\(list.pointee.elems[$0].partition)" }
     }
 
     private static func message(_ message: UnsafeMutablePointer<rd_kafka_message_t>) -> KafkaMessage {

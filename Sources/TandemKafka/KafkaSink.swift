@@ -6,8 +6,8 @@ public import TandemMessaging
 ///
 /// What it promises: `delivered` means that all replicas that are in sync have the message (`acks=all`); how many have to be is the topic's setting `min.insync.replicas`. Events of one
 /// key go to one partition, the one that Java's client would choose, in their order. After a lost connection to the cluster, longer than `patience`, everything that was not confirmed
-/// is sent again: duplicates, with the event's id in the header `ce_id`. A message that Kafka refuses, for its size or its topic, is refused alone; where a broker refuses it, later ones of
-/// its key may have been taken already.
+/// is sent again: duplicates, with the event's id in the header `ce_id`. A message that Kafka refuses, for its size or its topic, is refused alone: brokers
+/// refuse messages by the batch, so theirs is sent again one by one, and what they had taken of it comes twice.
 ///
 /// A message has the event's payload as its value, its key, its headers, and the attributes of a CloudEvent as headers `ce_NAME` with `content-type`: the binary form of the
 /// [binding for Kafka](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md).
@@ -21,7 +21,7 @@ public final class KafkaSink: Sink {
     /// - Parameter configuration: the cluster, and where events go there.
     /// - Throws: `configurationInvalid` where librdkafka does not take a setting.
     public init(_ configuration: KafkaConfiguration) throws {
-        try KafkaClient.check(configuration, as: .producer)
+        try KafkaClient.check(configuration, as: .producer(isGapless: true))
         self.configuration = configuration
         wake = tandem_kafka_wake_make()
     }
@@ -55,9 +55,16 @@ public final class KafkaSink: Sink {
             case .end: return
             case .deliver(let batch):
                 let result = Result<[DeliveryVerdict], any Error> {
-                    let open = try producer ?? KafkaProducer(configuration, wake: wake)
-                    producer = open
-                    return try open.deliver(batch) { thread.isCancelled }
+                    if thread.isCancelled { throw CancellationError() }
+                    do {
+                        let open = try producer ?? KafkaProducer(configuration, wake: wake)
+                        producer = open
+                        return try open.deliver(batch) { thread.isCancelled }
+                    } catch is KafkaProducer.Gap {
+                        producer = nil
+                    }
+                    // What was taken already comes twice, and nothing out of order.
+                    return try KafkaProducer(configuration, wake: wake, isCareful: true).deliver(batch) { thread.isCancelled }
                 }
                 // After an error it is of no more use: what it has under way must not overtake what is sent again.
                 if case .failure = result { producer = nil }

@@ -27,7 +27,7 @@ public struct RabbitMQMessage: Sendable, Hashable {
 
     /// The event that a relay has published; `nil` for a message of somebody else, without an id or a topic.
     public var event: Event? {
-        guard let id, let topic = type else { return nil }
+        guard let id, !id.isEmpty, let topic = type else { return nil }
         return Event(
             id: id, topic: topic, key: attribute("partitionkey"), headers: headers.filter { !$0.name.hasPrefix(Self.prefix) },
             contentType: contentType ?? "application/octet-stream", payload: payload, time: attribute("time") ?? "")

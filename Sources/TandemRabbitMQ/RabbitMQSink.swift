@@ -52,6 +52,7 @@ public final class RabbitMQSink: Sink {
             case .end: return
             case .deliver(let batch):
                 let result = Result<[DeliveryVerdict], any Error> {
+                    if thread.isCancelled { throw CancellationError() }
                     let open = try connection ?? RabbitMQConnection(configuration, wake: wake)
                     if connection == nil { try open.confirm() }
                     connection = open

@@ -28,12 +28,13 @@ public struct WebhookSignature: Sendable {
         /// A key in its usual form, as `echo "whsec_$(openssl rand -base64 32)"` makes one.
         ///
         /// - Parameter text: base 64, with or without `whsec_` in front.
-        /// - Throws: `configurationInvalid` where it is not, or is empty.
+        /// - Throws: `configurationInvalid` where it is not, or has fewer than 24 bytes.
         public init(_ text: String) throws {
             let base64 = text.hasPrefix(Self.prefix) ? String(text.dropFirst(Self.prefix.count)) : text
-            guard let data = Data(base64Encoded: base64), !data.isEmpty else {
+            guard let data = Data(base64Encoded: base64), data.count >= 24 else {
                 throw TandemError(
-                    .configurationInvalid, "a webhook's secret is not base 64", nextStep: "make one by `echo \"whsec_$(openssl rand -base64 32)\"`")
+                    .configurationInvalid, "a webhook's secret is not base 64 of 24 bytes or more",
+                    nextStep: "make one by `echo \"whsec_$(openssl rand -base64 32)\"`")
             }
             bytes = Array(data)
         }

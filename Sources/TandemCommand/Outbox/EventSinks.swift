@@ -37,7 +37,7 @@ enum EventSinks {
         #if Kafka
             var kafka = KafkaConfiguration(brokers: section.brokers)
             if let topic = section.topic { kafka.topic = .fixed(topic) }
-            for setting in section.settings { kafka.settings[setting.name] = setting.value }
+            for setting in section.settings { kafka.settings[setting.name] = setting.value.value }
             if let user = section.user { kafka.settings["sasl.username"] = user }
             if let password = section.password { kafka.settings["sasl.password"] = password.value }
             return try KafkaSink(kafka)

@@ -22,7 +22,7 @@ public struct KafkaSection: Sendable {
     /// Its password.
     public let password: Secret?
     /// Settings of librdkafka.
-    public let settings: [(name: String, value: String)]
+    public let settings: [(name: String, value: Secret)]
 
     init(_ place: LocatedNode, _ reader: ClusterReader) throws {
         let section = try place.section(["brokers", "topic", "user", "password", "passwordEnv", "passwordFile", "settings"])
@@ -32,10 +32,12 @@ public struct KafkaSection: Sendable {
         user = try section["user"]?.text("a user")
         password = try reader.password(section)
         settings = try (section["settings"]?.entries("settings by name") ?? []).map { name, value in
-            guard name != "sasl.password", name != "ssl.key.password" || value.isSection else {
-                throw value.error("a password does not stand in this file, where everybody reads it", next: "write `passwordEnv: NAME` or `passwordFile: PATH`")
+            let isSecret = ["password", "secret", ".pem"].contains { name.hasSuffix($0) }
+            guard !isSecret || value.isSection else {
+                throw value.error(
+                    "\(name) does not stand in this file, where everybody reads it", next: "write `\(name): {env: NAME}` or `\(name): {file: PATH}`")
             }
-            return (name, value.isSection ? try reader.secret(at: value, name).value : try value.text("a setting"))
+            return (name, value.isSection ? try reader.secret(at: value, name) : Secret(try value.text("a setting")))
         }
     }
 }

@@ -54,6 +54,9 @@ public struct WebhookSection: Sendable {
         headers = try (section["headers"]?.entries("headers by name") ?? []).map { try Self.header($0.name, $0.value, reader) }
         // With spaces between them: the new one and the old one, until the receiver has changed.
         secrets = try (reader.secret(section, "secret")?.value.split(separator: " ") ?? []).map { Secret(String($0)) }
+        if secrets.isEmpty, let place = ["secret", "secretEnv", "secretFile"].compactMap({ section[$0] }).first {
+            throw place.error("the secret is empty", next: "make one by `echo \"whsec_$(openssl rand -base64 32)\"`")
+        }
         timeout = try section["timeout"]?.duration()
         concurrency = try section["concurrency"]?.integer(in: 1...256)
         refusals = try (section["refusals"]?.list("a list of statuses") ?? []).map { try $0.integer(in: 400...599) }

@@ -131,8 +131,8 @@ public struct InboxConsumer: Sendable {
             for (place, id, source, topic, key, headers, type, payload, time) in rows {
                 let event = Event(id: id, topic: topic, key: key, headers: Event.Header.read(headers), contentType: type, payload: payload, time: time)
                 let message = InboxMessage(event: event, source: source, place: place)
-                do { try await handler(message, branch) } catch let error as TandemError where error.isRetrySafe {
-                    // A deadlock, a conflict, a node that is gone: not the message's fault.
+                do { try await handler(message, branch) } catch let error as TandemError where !error.isOfMessage {
+                    // A deadlock, a conflict, a full disk, a node that is gone: not the message's fault.
                     throw error
                 } catch {
                     throw Failure(message: message, cause: error)

@@ -212,8 +212,9 @@ BEGIN
     RETURNING a.attempts INTO attempts;
     is_dead := attempts >= $4 OR $11;
     IF is_dead THEN
-        -- One that is too old by now cannot be received. Taken by somebody meanwhile: it has been handled after all.
-        IF NOT $11 AND coalesce(tandem.inbox_day($2) >= (SELECT f.last_value FROM tandem.inbox_floor f), true) AND NOT tandem.receive($1, $2) AND NOT EXISTS (SELECT FROM tandem.inbox_dead d WHERE d.consumer = $1 AND d.message_id = $2) THEN
+        -- One that is too old by now, or of a distant future, cannot be received. Taken by somebody meanwhile: it has been handled after all.
+        IF NOT $11 AND coalesce(tandem.inbox_day($2) BETWEEN (SELECT f.last_value FROM tandem.inbox_floor f)
+                AND date_part('epoch', clock_timestamp())::bigint / 86400 + 14, true) AND NOT tandem.receive($1, $2) AND NOT EXISTS (SELECT FROM tandem.inbox_dead d WHERE d.consumer = $1 AND d.message_id = $2) THEN
             is_dead := false;
         ELSE
             INSERT INTO tandem.inbox_dead (consumer, message_id, reason, attempts, error, source, topic, key, headers, content_type, payload)
@@ -245,6 +246,8 @@ BEGIN
     IF $1 NOT BETWEEN 1 AND 14 THEN
         RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'from 1 to 14 days are kept';
     END IF;
+    -- Of messages that came through in the end.
+    DELETE FROM tandem.inbox_attempt a WHERE a.at < clock_timestamp() - interval '14 days';
     -- One at a time: the floor must never fall.
     PERFORM pg_advisory_xact_lock('tandem.inbox_floor'::regclass::oid::integer, 1);
     SELECT f.last_value INTO floor FROM tandem.inbox_floor f;

@@ -14,7 +14,7 @@ public import TandemCore
 public struct OutboxTable: Sendable, Hashable {
     /// Which column means what.
     public struct Columns: Sendable, Hashable {
-        /// What tells rows apart, with a unique index: an integer, a `uuid` or a text. A UUID is the event's id; of anything else a hash is, in the form of a UUID.
+        /// What tells rows apart, with a unique index: an integer, a `uuid` or a text. A UUID is the event's id; of anything else a hash of it and of ``created`` is, in the form of a UUID.
         public var id = "id"
         /// Whose event it is: the event's key, as a text. NULL: it has no order, and nothing waits for it.
         public var aggregate = "aggregate_id"

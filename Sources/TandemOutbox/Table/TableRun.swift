@@ -71,6 +71,8 @@ struct TableRun {
     private var size = TableRun.firstBatch
     private var window: Int64 = 0
     private var failures = 0
+    /// The code of the error that was logged last: another one is another story.
+    private var logged: String?
     private var isSinkDown = false
     private var pause = TableRun.shortestPoll
     private var nextGlance = ContinuousClock.now
@@ -92,6 +94,7 @@ struct TableRun {
             do {
                 wait = try await turn()
                 failures = 0
+                logged = nil
             } catch {
                 if Task.isCancelled { return }
                 if !isKnown, let error = error as? TandemError, error.code == .configurationInvalid || error.code == .notPermitted { throw error }
@@ -137,7 +140,7 @@ struct TableRun {
         return opened
     }
 
-    /// Says what has failed, the first time; where it was not the sink, the table is looked at anew.
+    /// Says what has failed, unless it said so last; where it was not the sink, the table is looked at anew.
     ///
     /// - Returns: how long to wait.
     private mutating func failed(_ error: any Error) -> Duration {
@@ -146,11 +149,13 @@ struct TableRun {
             store = nil
             isProven = false
         }
-        if failures == 0 {
+        let code = (reason as? TandemError)?.code.rawValue ?? "\(type(of: reason))"
+        if logged != code {
             logger.warning(
                 failure == nil ? "the outbox table cannot be drained now" : "a sink takes no events now; they wait",
                 metadata: labels.merging(["tandem.reason": "\(reason)"]) { $1 })
         }
+        logged = code
         if failure != nil, !isSinkDown {
             isSinkDown = true
             relay.telemetry.isOpen(true)

@@ -80,11 +80,12 @@ struct TableStore: Sendable {
 
     /// The event's id: the same however often it is sent, since it depends on the row's id only.
     private var eventID: SQL {
-        // As `tandem.message_id` makes them: the form of a UUIDv8.
+        // As `tandem.message_id` makes them: the form of a UUIDv8. With the time when the row was written, since numbers come again after a TRUNCATE or a restore.
         let place = "\(source) \(table.title) "
+        let stamp: SQL = table.columns.created.map { name -> SQL in " || coalesce(' ' || extract(epoch FROM \(sql: column(name)))::text, '')" } ?? ""
         let hash: SQL = """
             overlay(overlay(pg_catalog.substr(
-                pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(\(place)::text || \(sql: id)::text, 'UTF8')), 'hex'), 1, 32)
+                pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(\(place)::text || \(sql: id)::text\(sql: stamp), 'UTF8')), 'hex'), 1, 32)
                 PLACING '8' FROM 13 FOR 1) PLACING '8' FROM 17 FOR 1)::uuid::text
             """
         switch shape.id {
@@ -167,15 +168,17 @@ struct TableStore: Sendable {
     ///   - branch: the transaction.
     /// - Throws: `TandemError`.
     func tryMarking(_ rows: [TableRow], on branch: Branch) async throws {
-        struct Undone: Error {}
-        do {
-            try await branch.savepoint { branch -> Void in
-                try await mark(rows.map(\.id), on: branch)
-                try await giveUp(rows.map(\.id), on: branch)
-                throw Undone()
+        // Each from the state that rows have, as it would be.
+        for state in [table.sent] + (table.failed.map { [$0] } ?? []) {
+            struct Undone: Error {}
+            do {
+                try await branch.savepoint { branch -> Void in
+                    try await write(try status(state), to: rows.map(\.id), on: branch)
+                    throw Undone()
+                }
+            } catch is Undone {
+                // The locks from before the savepoint are still there.
             }
-        } catch is Undone {
-            // The locks from before the savepoint are still there.
         }
     }
 

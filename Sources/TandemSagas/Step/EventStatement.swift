@@ -18,8 +18,10 @@ struct EventStatement: Sendable {
     /// The statement with its values.
     func sql(_ scope: SagaScope) throws -> SQL {
         let headers = headers.isEmpty ? nil : JSON.object(try headers.map { ($0.name, .string(try $0.value.text(scope))) }).text
+        // A key that is one value, and null, is none.
+        let hasKey = if case .null? = try key?.value(scope) { false } else { true }
         return """
-            SELECT tandem.publish(\(try topic.text(scope)), \(try key?.text(scope))::text, \(try payload.filled(scope).text)::json, headers => \(headers)::json)
+            SELECT tandem.publish(\(try topic.text(scope)), \(hasKey ? try key?.text(scope) : nil)::text, \(try payload.filled(scope).text)::json, headers => \(headers)::json)
             """
     }
 }

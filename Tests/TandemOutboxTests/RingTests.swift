@@ -89,23 +89,6 @@ struct RingTests {
                 let holders: Set = ["gid \(gid)", "pid \(open.backend)"]
                 try await wait(for: "both to be named, and nobody else") { try await Set(ring.keepHouse().blockers) == holders }
 
-                // Housekeeping that does not give up: still nobody who publishes has to do with its lock.
-                try await test.value("n1", "ALTER FUNCTION tandem.outbox_rotate() SET lock_timeout = '300s'")
-                let patient = Task { try await ring.keepHouse() }
-                let waiting = """
-                    pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' AND relation = 'tandem.outbox_0'::regclass
-                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                    """
-                try await wait(for: "housekeeping at the lock") { try await test.count("n1", waiting) == 1 }
-                for _ in 0..<10 {
-                    published += 1
-                    try await publish(publisher, published)
-                }
-                #expect(try await test.count("n1", waiting) == 1)
-                patient.cancel()
-                _ = await patient.result
-                try await test.value("n1", "ALTER FUNCTION tandem.outbox_rotate() SET lock_timeout = '100ms'")
-
                 try await late.run(
                     "INSERT INTO tandem.outbox (seq, id, topic, key, content_type, payload) VALUES (\(number), gen_random_uuid(), 't', 'k', 'text/plain', '0')")
                 for session in [late, open] { try await session.run("COMMIT") }

@@ -567,6 +567,14 @@ BEGIN
         candidate := (turn + distance) & 7;
         is_empty[distance] := pg_relation_size(format('tandem.outbox_%s', candidate)::regclass) = 0;
         IF NOT is_empty[distance] AND emptied IS NULL THEN
+            -- Whoever has used it for a while is not gone in a moment: a request for the lock would only let relays queue up behind it, slot by slot.
+            IF EXISTS (SELECT FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+                WHERE l.locktype = 'relation' AND l.granted AND l.relation = format('tandem.outbox_%s', candidate)::regclass
+                    AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) AND l.pid IS DISTINCT FROM pg_backend_pid()
+                    AND (l.pid IS NULL OR a.xact_start < clock_timestamp() - interval '100 ms')) THEN
+                blocked_by := blocked_by || tandem.outbox_blockers(candidate);
+                CONTINUE;
+            END IF;
             BEGIN
                 -- Then nobody is writing there, no prepared branch either, and what the next statement sees is all there is. What was rolled back does not count.
                 EXECUTE format('LOCK TABLE tandem.outbox_%s IN ACCESS EXCLUSIVE MODE', candidate);

@@ -69,6 +69,8 @@ env -i "${common[@]}" "${as[@]}" epmd -address 127.0.0.1 -port "$names" >"$folde
 epmd=$!
 
 start() {
+    # One that was killed may still listen for a moment.
+    if [ -n "$beam" ]; then wait "$beam" 2>/dev/null || true; fi
     # The script then becomes the broker itself, so that the process is its.
     env -i "${common[@]}" RUNNING_UNDER_SYSTEMD=true RABBITMQ_CONF_ENV_FILE=/dev/null RABBITMQ_NODENAME=rabbit@localhost \
         RABBITMQ_DIST_PORT="$distribution" RABBITMQ_CONFIG_FILE="$folder/rabbitmq.conf" RABBITMQ_ADVANCED_CONFIG_FILE="$folder/advanced.config" \

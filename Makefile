@@ -26,7 +26,7 @@ export SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH ?= 12
 
 test: bootstrap-tests ## builds and runs every test
 	$(SWIFT) build --build-tests
-	$(SWIFT) test --disable-xctest
+	$(SWIFT) test --disable-xctest --skip-build
 
 # What `make test` runs a sixtieth of.
 soak: bootstrap-tests ## runs the long cases as they are written: 10,000 sagas with a hundred kills, 200 of relays

@@ -255,12 +255,12 @@ struct TableRelayTests {
         try await withTable(Self.definition) { test in
             try await insert(test, ("a", 1))
             let sink = SlowSink(isHeld: true)
-            try await withRelay(test, sink, { $0.lease = .seconds(2) }) {
+            try await withRelay(test, sink, { $0.lease = .seconds(6) }) {
                 try await wait(for: "a transaction that is older than the lease") {
                     try await test.count(
                         "n1",
                         """
-                        pg_stat_activity WHERE datname = current_database() AND usename = 'tandem' AND xact_start < clock_timestamp() - interval '4 s'
+                        pg_stat_activity WHERE datname = current_database() AND usename = 'tandem' AND xact_start < clock_timestamp() - interval '9 s'
                         """) == 1
                 }
                 sink.state.withLock { $0.isHeld = false }

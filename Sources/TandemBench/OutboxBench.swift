@@ -277,7 +277,7 @@ package struct OutboxBench: Sendable {
 
     #if RabbitMQ
         private func drainRabbitMQ(_ cluster: Cluster, _ source: NodeName) async throws -> Drain {
-            let server = try LocalRabbitMQ(), queue = "bench"
+            let server = try await LocalRabbitMQ.start(), queue = "bench"
             var broker = RabbitMQConfiguration()
             broker.port = server.port
             broker.routing = .fixed(queue)

@@ -2,14 +2,15 @@ import Synchronization
 package import TandemLocal
 
 extension LocalRabbitMQ {
-    private static let started = Mutex<Result<LocalRabbitMQ, any Error>?>(nil)
+    private static let started = Mutex<Task<LocalRabbitMQ, any Error>?>(nil)
 
     /// The one that the tests of a process share; started by whoever asks first. Whoever kills one starts his own.
-    package static func shared() throws -> LocalRabbitMQ {
-        try started.withLock { started in
-            let result = started ?? Result { try LocalRabbitMQ() }
-            started = result
-            return try result.get()
+    package static func shared() async throws -> LocalRabbitMQ {
+        let start = started.withLock { started in
+            let start = started ?? Task { try await LocalRabbitMQ.start() }
+            started = start
+            return start
         }
+        return try await start.value
     }
 }

@@ -33,7 +33,7 @@ struct EndToEndTests {
 
     /// Runs consumers of all sinks, and gives the body what is written of them in a configuration.
     private func withConsumers(_ test: TestCluster, _ body: @escaping @Sendable (_ sinks: String) async throws -> Void) async throws {
-        let inbox = Inbox(test.cluster, on: "n2"), rabbit = try LocalRabbitMQ.shared(), kafka = try KafkaBroker(), queue = test.database
+        let inbox = Inbox(test.cluster, on: "n2"), rabbit = try await LocalRabbitMQ.shared(), kafka = try KafkaBroker(), queue = test.database
         try rabbit.declare(queue)
         var broker = RabbitMQConfiguration()
         broker.port = rabbit.port

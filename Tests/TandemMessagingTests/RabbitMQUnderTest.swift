@@ -12,8 +12,8 @@ final class RabbitMQUnderTest: SinkUnderTest {
     /// Nothing is bound for it.
     let refusedTopic: String?
 
-    init() throws {
-        server = try LocalRabbitMQ.shared()
+    init() async throws {
+        server = try await LocalRabbitMQ.shared()
         refusedTopic = "\(topic)-nowhere"
         try server.declare(topic)
         try bringBack()

@@ -46,7 +46,7 @@ enum SinkKind: String, CaseIterable, Sendable {
         case .inbox: try await InboxUnderTest.with(body)
         case .kafka: try await body(try KafkaUnderTest())
         case .lines: try await body(LinesUnderTest())
-        case .rabbitMQ: try await body(try RabbitMQUnderTest())
+        case .rabbitMQ: try await body(try await RabbitMQUnderTest())
         case .webhook: try await WebhookUnderTest.with(body)
         }
     }

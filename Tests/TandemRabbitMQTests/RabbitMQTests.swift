@@ -14,7 +14,7 @@ struct RabbitMQTests {
     private let server: LocalRabbitMQ
     private let quiet = Logger(label: "tests", factory: { _ in SwiftLogNoOpLogHandler() })
 
-    init() throws { server = try LocalRabbitMQ.shared() }
+    init() async throws { server = try await LocalRabbitMQ.shared() }
 
     private func broker(on other: LocalRabbitMQ? = nil, _ change: (inout RabbitMQConfiguration) -> Void = { _ in }) -> RabbitMQConfiguration {
         var broker = RabbitMQConfiguration()
@@ -98,9 +98,9 @@ struct RabbitMQTests {
     @Test("what is confirmed survives the broker's crash; the sink connects again")
     func crash() async throws {
         // Others are at the shared one.
-        let server = try LocalRabbitMQ()
+        let server = try await LocalRabbitMQ.start()
         try server.declare("durable")
-        try server.note()
+        try await server.note()
         let sink = RabbitMQSink(broker(on: server))
         #expect(try await sink.deliver(deliveries(1...50, topic: "durable")).allSatisfy(isDelivered))
         server.kill()
@@ -109,7 +109,7 @@ struct RabbitMQTests {
             for number in 51...60 { _ = try await sink.deliver(deliveries(number...number, topic: "durable")) }
         }
         #expect(lost?.code == .sinkUnavailable)
-        try server.restart()
+        try await server.restart()
         #expect(try await sink.deliver(deliveries(61...70, topic: "durable")).allSatisfy(isDelivered))
         let received = Set(try await read("durable", 60, on: server).compactMap(\.id))
         #expect(received.isSuperset(of: (deliveries(1...50, topic: "") + deliveries(61...70, topic: "")).map(\.event.id)))

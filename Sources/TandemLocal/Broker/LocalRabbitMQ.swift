@@ -23,7 +23,14 @@ package final class LocalRabbitMQ: Sendable {
     /// Starts one, in a folder of its own that goes with it; it takes about six seconds.
     ///
     /// - Throws: `localNodeFailed`.
-    package init() throws {
+    package static func start() async throws -> LocalRabbitMQ { try await waiting { try LocalRabbitMQ() } }
+
+    /// Waits on a thread of its own: what it waits for takes seconds, and a thread of Swift's pool would stand still with everybody's tasks.
+    private static func waiting<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+        try await withCheckedThrowingContinuation { continuation in Thread.detachNewThread { continuation.resume(with: Result { try body() }) } }
+    }
+
+    private init() throws {
         let process = Process(), input = Pipe(), output = Pipe()
         process.executableURL = URL(fileURLWithPath: "/bin/bash")
         process.arguments = ["-c", String(decoding: PackageResources.rabbitmq_sh, as: UTF8.self)]
@@ -61,11 +68,13 @@ package final class LocalRabbitMQ: Sendable {
     }
 
     /// Lets it write down what queues there are: a crash a moment after the declaration of one forgets it.
-    package func note() throws {
-        try state.withLock { state in
-            try state.input.write(contentsOf: Data("note\n".utf8))
-            let answer = try Self.line(state.output)
-            guard answer.hasPrefix("NOTED dumped") else { throw Self.failure("answered \(answer)") }
+    package func note() async throws {
+        try await Self.waiting {
+            try self.state.withLock { state in
+                try state.input.write(contentsOf: Data("note\n".utf8))
+                let answer = try Self.line(state.output)
+                guard answer.hasPrefix("NOTED dumped") else { throw Self.failure("answered \(answer)") }
+            }
         }
     }
 
@@ -73,10 +82,12 @@ package final class LocalRabbitMQ: Sendable {
     package func kill() { state.withLock { _ = Glibc.kill($0.identifier, SIGKILL) } }
 
     /// Starts it again, with its data.
-    package func restart() throws {
-        try state.withLock { state in
-            try state.input.write(contentsOf: Data("start\n".utf8))
-            state.identifier = try Self.answer(state.output).identifier
+    package func restart() async throws {
+        try await Self.waiting {
+            try self.state.withLock { state in
+                try state.input.write(contentsOf: Data("start\n".utf8))
+                state.identifier = try Self.answer(state.output).identifier
+            }
         }
     }
 }

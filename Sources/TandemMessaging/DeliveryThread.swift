@@ -74,9 +74,6 @@ package final class DeliveryThread: Sendable {
     /// Whether the batch is wanted no more.
     package var isCancelled: Bool { state.withLock { $0.cancelled >= $0.number } }
 
-    /// Whether the sink is closed.
-    package var isClosed: Bool { state.withLock { $0.isClosed } }
-
     /// What the thread has to do now.
     package func next() -> Work {
         state.withLock { state in

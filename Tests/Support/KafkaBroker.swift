@@ -62,8 +62,6 @@ package final class KafkaBroker: Sendable {
         if let cluster { rd_kafka_mock_topic_set_error(cluster, topic, failure.error) }
     }
 
-    package func makeTopic(_ name: String, partitions: Int32) { if let cluster { rd_kafka_mock_topic_create(cluster, name, partitions, 1) } }
-
     /// Lets all brokers be gone, or come back.
     package func setDown(_ isDown: Bool) {
         guard let cluster else { return }

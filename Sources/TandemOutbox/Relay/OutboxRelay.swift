@@ -35,18 +35,29 @@ public struct OutboxRelay: Sendable {
     ///   - options: lease, batches, attempts.
     /// - Throws: `unknownNode`; `configurationInvalid` where the name is none.
     public init(_ cluster: Cluster, from node: NodeName, to name: String, _ sink: any Sink, options: RelayOptions = RelayOptions()) throws {
-        guard Self.isName(name) else {
-            throw TandemError(.configurationInvalid, "\(name) cannot be the name of a sink", nextStep: "take 1 to 63 letters, digits, `-`, `_` and `.`")
-        }
-        guard cluster.configuration.nodes.contains(where: { $0.name == node }) else {
-            throw TandemError(.unknownNode, "the cluster has no node \(node)", nextStep: "take one of the configuration")
-        }
+        try Self.check(name, from: node, in: cluster)
         self.cluster = cluster
         self.sink = sink
         self.options = options
         store = OutboxStore(node: cluster[node], sink: name, share: 0, source: "/\(cluster.configuration.name)/\(node)")
         telemetry = Telemetry(cluster.configuration, node, name)
         holder = "\(cluster.coordinator)/\(String(UInt32.random(in: 0 ... .max), radix: 16))"
+    }
+
+    /// Looks whether there can be a relay.
+    ///
+    /// - Parameters:
+    ///   - name: the sink's name.
+    ///   - node: the source.
+    ///   - cluster: whose node it is.
+    /// - Throws: `unknownNode`; `configurationInvalid` where the name is none.
+    static func check(_ name: String, from node: NodeName, in cluster: Cluster) throws {
+        guard isName(name) else {
+            throw TandemError(.configurationInvalid, "\(name) cannot be the name of a sink", nextStep: "take 1 to 63 letters, digits, `-`, `_` and `.`")
+        }
+        guard cluster.configuration.nodes.contains(where: { $0.name == node }) else {
+            throw TandemError(.unknownNode, "the cluster has no node \(node)", nextStep: "take one of the configuration")
+        }
     }
 
     /// Whether a text can be the name of a sink.
@@ -107,7 +118,7 @@ public struct OutboxRelay: Sendable {
                 // It may have been forgotten meanwhile.
                 isKnown = false
                 backoff += 1
-                do { try await Task.sleep(for: delay(backoff)) } catch { break }
+                do { try await Task.sleep(for: options.delay(backoff)) } catch { break }
             }
         }
         await giveBack()
@@ -146,10 +157,5 @@ public struct OutboxRelay: Sendable {
                 // The lease may still be there: it is asked for again, and what needs it looks at the time.
             }
         }
-    }
-
-    /// A wait that doubles, with chance in it.
-    func delay(_ attempt: Int) -> Duration {
-        Backoff(base: options.wait, cap: options.longestWait).delay(attempt: max(0, attempt - 1), random: .random(in: 0..<1)) + .milliseconds(10)
     }
 }

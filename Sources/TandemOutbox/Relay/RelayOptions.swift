@@ -1,3 +1,5 @@
+import TandemCore
+
 /// How a relay works.
 public struct RelayOptions: Sendable {
     /// What happens to an event that a sink has refused again and again.
@@ -35,5 +37,10 @@ public struct RelayOptions: Sendable {
 
     func wants(_ topic: String) -> Bool {
         topics.isEmpty || topics.contains { $0.hasSuffix("*") ? topic.hasPrefix($0.dropLast()) : topic == $0 }
+    }
+
+    /// The wait before another attempt, the first one's being 1: it doubles, with chance in it.
+    func delay(_ attempt: Int) -> Duration {
+        Backoff(base: wait, cap: longestWait).delay(attempt: attempt - 1, random: .random(in: 0..<1)) + .milliseconds(10)
     }
 }

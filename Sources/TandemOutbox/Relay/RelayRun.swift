@@ -130,7 +130,7 @@ struct RelayRun {
                         "tandem.reason": "\(error)",
                     ])
                 try await store.park(
-                    [delivery.place.sequence], of: window, retryIn: relay.delay(1), error: "\(error.code): \(error.message)", epoch: lease.epoch)
+                    [delivery.place.sequence], of: window, retryIn: options.delay(1), error: "\(error.code): \(error.message)", epoch: lease.epoch)
                 if let key = delivery.event.key { parked.insert(key) }
                 parkedDue = .now
             }
@@ -162,7 +162,7 @@ struct RelayRun {
                         ])
                 }
                 failures += 1
-                try await Task.sleep(for: relay.delay(failures))
+                try await Task.sleep(for: options.delay(failures))
             }
         }
     }
@@ -196,7 +196,7 @@ struct RelayRun {
                     // The one before it was set aside counts.
                     let isOver = head.attempts + 2 >= options.attempts
                     try await store.failed(
-                        head.delivery.place.sequence, retryIn: isOver ? nil : relay.delay(head.attempts + 1), isDead: isOver && options.refusal == .dead,
+                        head.delivery.place.sequence, retryIn: isOver ? nil : options.delay(head.attempts + 1), isDead: isOver && options.refusal == .dead,
                         error: "\(error.code): \(error.message)", epoch: lease.epoch)
                 }
             }

@@ -42,12 +42,7 @@ public struct TableRelay: Sendable {
     public init(
         _ cluster: Cluster, from node: NodeName, table: OutboxTable, to name: String, _ sink: any Sink, options: RelayOptions = RelayOptions()
     ) throws {
-        guard OutboxRelay.isName(name) else {
-            throw TandemError(.configurationInvalid, "\(name) cannot be the name of a sink", nextStep: "take 1 to 63 letters, digits, `-`, `_` and `.`")
-        }
-        guard cluster.configuration.nodes.contains(where: { $0.name == node }) else {
-            throw TandemError(.unknownNode, "the cluster has no node \(node)", nextStep: "take one of the configuration")
-        }
+        try OutboxRelay.check(name, from: node, in: cluster)
         guard options.topics.isEmpty else {
             throw TandemError(.configurationInvalid, "a table is drained as a whole, whatever the topics", node: node, nextStep: "leave the topics out")
         }

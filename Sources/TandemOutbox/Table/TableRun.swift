@@ -161,11 +161,7 @@ struct TableRun {
             relay.telemetry.isOpen(true)
         }
         failures += 1
-        return delay(failures)
-    }
-
-    private func delay(_ attempt: Int) -> Duration {
-        Backoff(base: options.wait, cap: options.longestWait).delay(attempt: max(0, attempt - 1), random: .random(in: 0..<1)) + .milliseconds(10)
+        return options.delay(failures)
     }
 
     // MARK: A batch
@@ -275,7 +271,7 @@ struct TableRun {
                 end(refusal.row.id)
                 dead += 1
             } else {
-                holds.refuse(refusal.row, attempts: refusal.attempts, until: now + delay(refusal.attempts))
+                holds.refuse(refusal.row, attempts: refusal.attempts, until: now + options.delay(refusal.attempts))
             }
             report(refusal)
         }

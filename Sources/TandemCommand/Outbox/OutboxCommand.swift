@@ -15,14 +15,15 @@ struct OutboxCommand: AsyncParsableCommand {
         var node: String?
 
         /// The outboxes that are meant.
-        func outboxes(of cluster: Cluster) throws -> [Outbox] {
-            let names = try node.map { [try NodeName($0)] } ?? cluster.configuration.nodes.map(\.name)
-            return try names.map { name in
-                guard cluster.configuration.nodes.contains(where: { $0.name == name }) else {
-                    throw TandemError(.unknownNode, "the cluster has no node \(name)", nextStep: "`tandem config check` lists them")
-                }
-                return Outbox(cluster, on: name)
+        func outboxes(of cluster: Cluster) throws -> [Outbox] { try names(of: cluster).map { Outbox(cluster, on: $0) } }
+
+        private func names(of cluster: Cluster) throws -> [NodeName] {
+            let all = cluster.configuration.nodes.map(\.name)
+            guard let name = try node.map({ try NodeName($0) }) else { return all }
+            guard all.contains(name) else {
+                throw TandemError(.unknownNode, "the cluster has no node \(name)", nextStep: "`tandem config check` lists them")
             }
+            return [name]
         }
 
         /// Asks each node; one that does not answer leaves the others' answers as they are.
@@ -34,8 +35,8 @@ struct OutboxCommand: AsyncParsableCommand {
         /// - Throws: `unknownNode`; `CancellationError`.
         func each<Value>(of cluster: Cluster, _ body: (NodeName) async throws -> [Value]) async throws -> (values: [Value], failures: [TandemError]) {
             var values: [Value] = [], failures: [TandemError] = []
-            for outbox in try outboxes(of: cluster) {
-                do { values += try await body(outbox.node) } catch let error as TandemError { failures.append(error) }
+            for name in try names(of: cluster) {
+                do { values += try await body(name) } catch let error as TandemError { failures.append(error) }
             }
             return (values, failures)
         }

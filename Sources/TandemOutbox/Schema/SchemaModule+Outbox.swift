@@ -26,7 +26,7 @@ extension SchemaModule {
         tandem.outbox_publish_due(integer), tandem.outbox_check(), tandem.outbox_add_sink(text, smallint, boolean), tandem.outbox_position(text, smallint), \
         tandem.outbox_claim(text, smallint, text, interval), tandem.outbox_open(text, smallint, bigint, bigint, bigint), \
         tandem.outbox_read(text, smallint, bigint, bigint, integer, bigint), tandem.outbox_acknowledge(text, smallint, bigint, bigint, bigint), \
-        tandem.outbox_park(text, smallint, bigint, bigint, bigint[], text, timestamptz, text), tandem.outbox_blockers(integer), tandem.outbox_rotate(), \
+        tandem.outbox_park(text, smallint, bigint, bigint, bigint[], text, timestamptz, text), tandem.outbox_blockers(integer, boolean), tandem.outbox_rotate(), \
         tandem.outbox_trim(), tandem.outbox_remove_sink(text), tandem.outbox_replay(text, smallint, timestamptz), tandem.outbox_renumber(), tandem.outbox_rebase(bigint), tandem.outbox_lag()
         """
     private static let inner = """

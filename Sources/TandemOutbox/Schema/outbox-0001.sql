@@ -508,8 +508,8 @@ BEGIN
 END
 $function$;
 
--- Who stands in the way of emptying a slot by a lock: sessions by pid, prepared transactions by gid.
-CREATE FUNCTION tandem.outbox_blockers(slot integer) RETURNS text[]
+-- Who stands in the way of emptying a slot by a lock: sessions by pid, prepared transactions by gid. `certain`: without those of whom the role may not see for how long.
+CREATE FUNCTION tandem.outbox_blockers(slot integer, certain boolean DEFAULT false) RETURNS text[]
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$
     -- A prepared transaction has no pid and keeps the virtual id of its session; the lock on its own id tells which it is.
@@ -519,7 +519,7 @@ AS $function$
         LEFT JOIN pg_prepared_xacts p ON p.transaction = t.transactionid
         LEFT JOIN pg_stat_activity a ON a.pid = l.pid
     -- Whoever came later than the request that has just been given up has waited behind it.
-    WHERE coalesce(a.xact_start < clock_timestamp() - interval '100 ms', true)
+    WHERE coalesce(a.xact_start < clock_timestamp() - interval '100 ms', l.pid IS NULL OR NOT $2)
         AND l.locktype = 'relation' AND l.granted AND l.relation = to_regclass(format('tandem.outbox_%s', $1))
         AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) AND l.pid IS DISTINCT FROM pg_backend_pid()
 $function$;
@@ -568,10 +568,7 @@ BEGIN
         is_empty[distance] := pg_relation_size(format('tandem.outbox_%s', candidate)::regclass) = 0;
         IF NOT is_empty[distance] AND emptied IS NULL THEN
             -- Whoever has used it for a while is not gone in a moment: a request for the lock would only let relays queue up behind it, slot by slot.
-            IF EXISTS (SELECT FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-                WHERE l.locktype = 'relation' AND l.granted AND l.relation = format('tandem.outbox_%s', candidate)::regclass
-                    AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()) AND l.pid IS DISTINCT FROM pg_backend_pid()
-                    AND (l.pid IS NULL OR a.xact_start < clock_timestamp() - interval '100 ms')) THEN
+            IF tandem.outbox_blockers(candidate, true) <> '{}' THEN
                 blocked_by := blocked_by || tandem.outbox_blockers(candidate);
                 CONTINUE;
             END IF;
@@ -795,6 +792,6 @@ REVOKE EXECUTE ON FUNCTION tandem.publish_bytes(text, text, bytea, text, json, u
     tandem.outbox_publish_due(integer), tandem.outbox_origin(), tandem.outbox_check(), tandem.outbox_add_sink(text, smallint, boolean),
     tandem.outbox_require_read_committed(), tandem.outbox_snapshot(), tandem.outbox_position(text, smallint), tandem.outbox_claim(text, smallint, text, interval),
     tandem.outbox_open(text, smallint, bigint, bigint, bigint), tandem.outbox_read(text, smallint, bigint, bigint, integer, bigint), tandem.outbox_acknowledge(text, smallint, bigint, bigint, bigint),
-    tandem.outbox_park(text, smallint, bigint, bigint, bigint[], text, timestamptz, text), tandem.outbox_blockers(integer), tandem.outbox_rotate(),
+    tandem.outbox_park(text, smallint, bigint, bigint, bigint[], text, timestamptz, text), tandem.outbox_blockers(integer, boolean), tandem.outbox_rotate(),
     tandem.outbox_trim(), tandem.outbox_remove_sink(text), tandem.outbox_replay(text, smallint, timestamptz), tandem.outbox_renumber(), tandem.outbox_rebase(bigint), tandem.outbox_lag()
     FROM PUBLIC;

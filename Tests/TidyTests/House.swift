@@ -20,7 +20,16 @@ struct House: Sendable {
     }
 
     /// The package that this file belongs to.
-    static let real = House(at: URL(filePath: #filePath).resolvingSymlinksInPath().appending(path: "../../..").standardizedFileURL)
+    static var real: House { get async { await reading.value } }
+
+    /// It takes seconds: on a thread of its own, since all who want it would wait on those of Swift's pool.
+    private static let reading = Task {
+        await withCheckedContinuation { continuation in
+            Thread.detachNewThread {
+                continuation.resume(returning: House(at: URL(filePath: #filePath).resolvingSymlinksInPath().appending(path: "../../..").standardizedFileURL))
+            }
+        }
+    }
 
     private init(at root: URL) {
         var files: [SourceFile] = []

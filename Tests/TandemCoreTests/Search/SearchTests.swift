@@ -26,8 +26,8 @@ struct SearchTests {
     ]
 
     @Test("no interleaving splits a transaction, lies to the caller, alarms falsely or gets stuck", arguments: cases)
-    func holds(_ one: Case) {
-        let report = Search(configuration: one.configuration).run()
+    func holds(_ one: Case) async {
+        let report = await Search(configuration: one.configuration).run()
         print("search \(one.configuration): \(report.states) states, held \(report.held), reported \(report.reported)")
         let violation = report.violation?.rawValue ?? "nothing"
         #expect(report.violation == nil, "\(one.configuration) violates \(violation):\n\(report.trace.joined(separator: "\n"))")
@@ -78,9 +78,9 @@ struct BreakTests {
     ]
 
     @Test("a transaction goes wrong once the rule is broken", arguments: cases)
-    func isFound(_ one: Case) {
+    func isFound(_ one: Case) async {
         let broken = one.configuration.breaking(one.rule)
-        let report = Search(configuration: broken, properties: [one.property]).run()
+        let report = await Search(configuration: broken, properties: [one.property]).run()
         let found = report.violation?.rawValue ?? "nothing"
         print("search \(broken): violates \(found) after \(report.states) states, \(report.trace.count - 1) steps")
         #expect(report.violation == one.property)

@@ -215,10 +215,6 @@ static inline int tandem_amqp_wait(amqp_connection_state_t connection, int wake,
     return (fds[0].revents & ~POLLOUT ? 1 : 0) | (wake >= 0 && fds[1].revents ? 2 : 0) | (fds[0].revents & POLLOUT ? 4 : 0);
 }
 
-/* Ends whatever another thread waits for on this connection's socket (its number, kept from amqp_get_sockfd): that call then fails at
-   once. The one thing that may be done from another thread, and only while the connection is not yet destroyed. */
-static inline void tandem_amqp_interrupt(int socket) { (void)shutdown(socket, SHUT_RDWR); }
-
 /* What wakes the thread that waits: made once, written to by whoever has something for it, and emptied by it. */
 static inline int tandem_wake_make(void) { return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }
 

@@ -21,8 +21,21 @@ package final class DeliveryThread: Sendable {
         var count = 0
         var number = 0
         var cancelled = 0
+        /// The batch that the thread is at, or was at last; another one than `number` where that was given up while the thread was getting ready for it.
+        var taken = 0
+        /// Whether the thread waits for something before it hands the batch over.
+        var isPreparing = false
         var isClosed = false
         var isRunning = false
+
+        /// Leaves the batch, and says who waits for it.
+        mutating func giveUp() -> CheckedContinuation<[DeliveryVerdict], any Error>? {
+            defer {
+                continuation = nil
+                batch = []
+            }
+            return continuation
+        }
     }
 
     private let state = Mutex(State())
@@ -60,7 +73,11 @@ package final class DeliveryThread: Sendable {
                 if starts { start() } else { wake() }
             }
         } onCancel: {
-            state.withLock { $0.cancelled = max($0.cancelled, number) }
+            let unbegun = state.withLock { state in
+                state.cancelled = max(state.cancelled, number)
+                return state.isPreparing && state.taken == number ? state.giveUp() : nil
+            }
+            unbegun?.resume(throwing: CancellationError())
             wake()
         }
     }
@@ -71,28 +88,46 @@ package final class DeliveryThread: Sendable {
         wake()
     }
 
-    /// Whether the batch is wanted no more.
-    package var isCancelled: Bool { state.withLock { $0.cancelled >= $0.number } }
+    /// Whether the batch that ``next()`` gave out is wanted no more.
+    package var isCancelled: Bool { state.withLock { $0.cancelled >= $0.taken } }
+
+    /// Does what a batch needs before anything of it is handed over, and what blocks: connecting. Where the batch is cancelled meanwhile, its delivery ends at once, and the thread goes on
+    /// by itself.
+    ///
+    /// - Parameter body: what there is to do.
+    /// - Returns: what it returns.
+    /// - Throws: what it throws; `CancellationError` where the batch is cancelled.
+    package func prepare<Value>(_ body: () throws -> Value) throws -> Value {
+        func begins(_ isPreparing: Bool) throws {
+            let isCancelled = state.withLock { state in
+                state.isPreparing = isPreparing
+                return state.cancelled >= state.taken
+            }
+            if isCancelled { throw CancellationError() }
+        }
+        try begins(true)
+        defer { state.withLock { $0.isPreparing = false } }
+        let value = try body()
+        try begins(false)
+        return value
+    }
 
     /// What the thread has to do now.
     package func next() -> Work {
         state.withLock { state in
-            if state.continuation != nil { return .deliver(state.batch) }
+            if state.continuation != nil {
+                state.taken = state.number
+                return .deliver(state.batch)
+            }
             if !state.isClosed { return .wait }
             state.isRunning = false
             return .end
         }
     }
 
-    /// Ends the batch that ``next()`` gave out.
+    /// Ends the batch that ``next()`` gave out, unless it was given up.
     package func end(_ result: Result<[DeliveryVerdict], any Error>) {
-        let continuation = state.withLock { state in
-            defer {
-                state.continuation = nil
-                state.batch = []
-            }
-            return state.continuation
-        }
+        let continuation = state.withLock { $0.taken == $0.number ? $0.giveUp() : nil }
         continuation?.resume(with: result)
     }
 }

@@ -45,6 +45,12 @@ public final class RabbitMQSink: Sink {
         thread.close { tandem_wake_up(wake) }
     }
 
+    private func connect() throws -> RabbitMQConnection {
+        let connection = try RabbitMQConnection(configuration, wake: wake)
+        try connection.confirm()
+        return connection
+    }
+
     private func work() {
         var connection: RabbitMQConnection?
         while true {
@@ -53,8 +59,7 @@ public final class RabbitMQSink: Sink {
             case .deliver(let batch):
                 let result = Result<[DeliveryVerdict], any Error> {
                     if thread.isCancelled { throw CancellationError() }
-                    let open = try connection ?? RabbitMQConnection(configuration, wake: wake)
-                    if connection == nil { try open.confirm() }
+                    let open = try connection ?? thread.prepare { try connect() }
                     connection = open
                     return try open.deliver(batch) { thread.isCancelled }
                 }

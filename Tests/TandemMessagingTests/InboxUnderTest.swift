@@ -27,6 +27,15 @@ struct InboxUnderTest: SinkUnderTest {
 
     func bringBack() async throws { try await sql(try test.local.node("n1").superuserConninfo, "ALTER DATABASE \(test.database) ALLOW_CONNECTIONS true") }
 
+    func withoutAnswer(_ body: (any Sink, @escaping @Sendable () async throws -> Bool) async throws -> Void) async throws {
+        let session = try await test.session("n1")
+        try await session.run("BEGIN")
+        try await session.run("LOCK TABLE tandem.inbox_queue")
+        try await body(sink()) { try await test.waiting("n1") > 0 }
+        try await wait(for: "the end of the statement") { try await test.waiting("n1") == 0 }
+        await session.close()
+    }
+
     func arrived(atLeast count: Int) async throws -> [Event] {
         try await test.cluster["n1"].query(
             """

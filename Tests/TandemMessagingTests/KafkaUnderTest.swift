@@ -16,9 +16,9 @@ final class KafkaUnderTest: SinkUnderTest {
         if let refusedTopic { broker.refuse(topic: refusedTopic, with: .notAllowed) }
     }
 
-    private func kafka() -> KafkaConfiguration {
-        var kafka = KafkaConfiguration(brokers: [broker.address])
-        kafka.patience = .seconds(3)
+    private func kafka(_ address: String? = nil) -> KafkaConfiguration {
+        var kafka = KafkaConfiguration(brokers: [address ?? broker.address])
+        kafka.patience = address == nil ? .seconds(3) : .seconds(300)
         kafka.settings = ["session.timeout.ms": "6000", "heartbeat.interval.ms": "200"]
         return kafka
     }
@@ -30,6 +30,10 @@ final class KafkaUnderTest: SinkUnderTest {
     func takeDown() { broker.setDown(true) }
 
     func bringBack() { broker.setDown(false) }
+
+    func withoutAnswer(_ body: (any Sink, @escaping @Sendable () async throws -> Bool) async throws -> Void) async throws {
+        try await withSilence({ try KafkaSink(kafka("127.0.0.1:\($0)")) }, body)
+    }
 
     func arrived(atLeast count: Int) async throws -> [Event] {
         let events = Locked<[Event]>([])

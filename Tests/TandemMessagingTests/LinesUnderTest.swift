@@ -20,6 +20,18 @@ final class LinesUnderTest: SinkUnderTest {
 
     func bringBack() { isDown.withLock { $0 = false } }
 
+    func withoutAnswer(_ body: (any Sink, @escaping @Sendable () async throws -> Bool) async throws -> Void) async throws {
+        let isAsked = Locked(false)
+        let sink = LineSink { _ in
+            isAsked.withLock { $0 = true }
+            while true {
+                try Task.checkCancellation()
+                await tick()
+            }
+        }
+        try await body(sink) { isAsked.withLock { $0 } }
+    }
+
     func arrived(atLeast count: Int) throws -> [Event] {
         try written.withLock { $0 }.split(separator: UInt8(ascii: "\n")).map { line in
             guard let object = try JSONSerialization.jsonObject(with: Data(line)) as? [String: Any] else { throw TestFailure("it is no object") }

@@ -35,6 +35,17 @@ final class RabbitMQUnderTest: SinkUnderTest {
 
     func bringBack() throws { try server.declare(exchange: topic, into: topic, for: topic) }
 
+    func withoutAnswer(_ body: (any Sink, @escaping @Sendable () async throws -> Bool) async throws -> Void) async throws {
+        var broker = broker()
+        broker.exchange = topic
+        broker.patience = .seconds(300)
+        try await withSilence(
+            { port in
+                broker.port = port
+                return RabbitMQSink(broker)
+            }, body)
+    }
+
     func arrived(atLeast count: Int) async throws -> [Event] {
         let events = Locked<[Event]>([])
         let quiet = Logger(label: "tests", factory: { _ in SwiftLogNoOpLogHandler() })

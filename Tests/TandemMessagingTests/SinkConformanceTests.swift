@@ -1,3 +1,4 @@
+import TandemPostgres
 import TandemCore
 import TandemMessaging
 import TandemTestSupport
@@ -129,6 +130,25 @@ struct SinkConformanceTests {
             let arrived = try await receiver.arrived(atLeast: 40)
             #expect(order(arrived) == order((first + second).map(\.event)))
             await sink.close()
+        }
+    }
+
+    @Test("a delivery that nobody answers ends when it is cancelled", arguments: SinkKind.allCases)
+    func unanswered(_ kind: SinkKind) async throws {
+        try await kind.with { receiver in
+            try await receiver.withoutAnswer { sink, isAsked in
+                let batch = (1...3).map { delivery($0, receiver.topic, "k") }, end = Locked<Result<[DeliveryVerdict], any Error>?>(nil)
+                let work = Task {
+                    let result: Result<[DeliveryVerdict], any Error>
+                    do { result = .success(try await sink.deliver(batch)) } catch { result = .failure(error) }
+                    end.withLock { $0 = result }
+                }
+                try await wait(for: "the receiver", until: isAsked)
+                #expect(end.withLock { $0 } == nil)
+                work.cancel()
+                try await wait(for: "the end") { end.withLock { $0 } != nil }
+                #expect(throws: CancellationError.self) { try end.withLock { try $0?.get() } }
+            }
         }
     }
 

@@ -23,11 +23,22 @@ protocol SinkUnderTest: Sendable {
 
     /// Lets it come back, with what it had.
     func bringBack() async throws
+
+    /// Lets a receiver of this kind take a delivery and answer nothing, while the body has a sink that delivers there. The body's second argument tells whether it was asked.
+    func withoutAnswer(_ body: (any Sink, @escaping @Sendable () async throws -> Bool) async throws -> Void) async throws
 }
 
 extension SinkUnderTest {
     var refusedTopic: String? { nil }
     var isOurs: Bool { true }
+
+    /// Gives the body a sink that is made for a port where nobody answers.
+    func withSilence(_ sink: (Int) throws -> any Sink, _ body: (any Sink, @escaping @Sendable () async throws -> Bool) async throws -> Void) async throws {
+        let server = try SilentServer()
+        let sink = try sink(server.port)
+        try await body(sink) { server.isAsked }
+        await sink.close()
+    }
 
     static func uniqueName() -> String { "t-\(UUID().uuidString.prefix(8).lowercased())" }
 }

@@ -59,5 +59,14 @@ struct WebhookUnderTest: SinkUnderTest {
 
     func bringBack() { service.isDown.withLock { $0 = false } }
 
+    func withoutAnswer(_ body: (any Sink, @escaping @Sendable () async throws -> Bool) async throws -> Void) async throws {
+        try await withSilence(
+            { port in
+                var webhook = WebhookConfiguration("http://127.0.0.1:\(port)/events")
+                webhook.timeout = .seconds(300)
+                return try WebhookSink(webhook)
+            }, body)
+    }
+
     func arrived(atLeast count: Int) -> [Event] { service.events.withLock { $0 } }
 }

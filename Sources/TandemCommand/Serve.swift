@@ -76,15 +76,15 @@ struct Serve: AsyncParsableCommand, Reporting {
 }
 
 extension Serve {
-    /// The relays of a sink, one for each of its sources.
+    /// The relays of a sink, one for each of its sources; each makes a sink for each share.
     private static func relays(_ cluster: Cluster, _ sink: OutboxSection.Sink) throws -> [any Service] {
         try sink.sources.map { source in
-            let target = try EventSinks.sink(sink.kind, cluster)
             if let table = sink.table {
+                let target = try EventSinks.sink(sink.kind, cluster)
                 let relay = try TableRelay(cluster, from: source, table: table, to: sink.name, target, options: sink.options)
                 return Work { try await relay.run() }
             }
-            let relay = try OutboxRelay(cluster, from: source, to: sink.name, target, options: sink.options)
+            let relay = try OutboxRelay(cluster, from: source, to: sink.name, options: sink.options) { _ in try EventSinks.sink(sink.kind, cluster) }
             return Work { try await relay.run() }
         }
     }

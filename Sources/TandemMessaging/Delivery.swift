@@ -25,7 +25,7 @@ public struct Delivery: Sendable, Hashable {
     public let event: Event
     /// Where it comes from: `/CLUSTER/NODE`, the source of a CloudEvent.
     public let source: String
-    /// The name of the sink: each has windows of its own, and so places.
+    /// The name of the sink, with `#` and the number of the share behind it but for the first share: each has windows of its own, and so places.
     public let sink: String
     /// Its place among the events that the sink gets from the source.
     public let place: Place

@@ -21,7 +21,13 @@ extension Outbox {
             var findings: [DoctorReport.Finding] = []
             for lag in lags {
                 if lag.seconds >= Self.lateness && lag.events > 0 {
-                    let reason = lag.relay == nil ? "no relay has it: run `tandem outbox run`, or `tandem outbox remove` it" : "its relay's log says why"
+                    let free = lag.shares - lag.led
+                    let reason =
+                        switch (lag.led, free) {
+                        case (0, _): "no relay has it: run `tandem outbox run`, or `tandem outbox remove` it"
+                        case (_, 0): "its relay's log says why"
+                        default: "\(free) of its \(lag.shares) shares have no relay: see the log of \(lag.relay ?? "the relays")"
+                        }
                     findings.append(finding(.problem, "the sink \(lag.sink) is \(Int(lag.seconds)) s behind; \(reason)"))
                 }
                 if lag.parked + lag.dead > 0 {

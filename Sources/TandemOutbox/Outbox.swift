@@ -35,7 +35,7 @@ public struct Outbox: Sendable {
     public func lag() async throws -> [OutboxLag] {
         let answer = try await result(
             """
-            SELECT l.sink, l.events, extract(epoch FROM l.behind)::float8, l.holder,
+            SELECT l.sink, l.events, extract(epoch FROM l.behind)::float8, l.shares, l.led, l.holder,
                 (SELECT count(*) FROM tandem.outbox_parked p WHERE p.sink = l.sink AND p.state = 'parked'),
                 (SELECT count(*) FROM tandem.outbox_parked p WHERE p.sink = l.sink AND p.state = 'dead')
             FROM tandem.outbox_lag() l ORDER BY l.sink
@@ -43,8 +43,9 @@ public struct Outbox: Sendable {
         return (0..<answer.rowCount).map { row in
             OutboxLag(
                 node: node, sink: answer.text(row, 0) ?? "", events: answer.text(row, 1).flatMap { Int($0) } ?? 0,
-                seconds: answer.text(row, 2).flatMap { Double($0) } ?? 0, relay: answer.text(row, 3), parked: answer.text(row, 4).flatMap { Int($0) } ?? 0,
-                dead: answer.text(row, 5).flatMap { Int($0) } ?? 0)
+                seconds: answer.text(row, 2).flatMap { Double($0) } ?? 0, shares: answer.text(row, 3).flatMap { Int($0) } ?? 1,
+                led: answer.text(row, 4).flatMap { Int($0) } ?? 0, relay: answer.text(row, 5), parked: answer.text(row, 6).flatMap { Int($0) } ?? 0,
+                dead: answer.text(row, 7).flatMap { Int($0) } ?? 0)
         }
     }
 
@@ -111,7 +112,7 @@ public struct Outbox: Sendable {
     public func replay(sink: String, since age: Duration) async throws -> String {
         let answer = try await result(
             """
-            SELECT pg_catalog.to_char(tandem.outbox_replay(\(sink), 0::int2, pg_catalog.clock_timestamp() - \(age.wholeMilliseconds)::int8 * interval '1 ms')
+            SELECT pg_catalog.to_char(tandem.outbox_replay(\(sink), NULL::int2, pg_catalog.clock_timestamp() - \(age.wholeMilliseconds)::int8 * interval '1 ms')
                 AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
             """)
         guard let since = answer.text(0, 0) else { throw TandemError(.notFound, "the outbox has no sink \(sink)", node: node) }

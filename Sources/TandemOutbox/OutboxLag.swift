@@ -10,7 +10,11 @@ public struct OutboxLag: Sendable, Hashable, Codable {
     public let events: Int
     /// How long the first of them has waited, in seconds.
     public let seconds: Double
-    /// Which relay has it.
+    /// Into how many shares its events are divided.
+    public let shares: Int
+    /// How many of these a relay has; of a table of another outbox that is not known: 0.
+    public let led: Int
+    /// Which relays have them; of a table `nil`.
     public let relay: String?
     /// Events that were refused and are tried again, with those that wait behind them.
     public let parked: Int

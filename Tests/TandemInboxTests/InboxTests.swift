@@ -189,4 +189,41 @@ struct InboxTests {
             #expect(error?.code == .messageTooOld)
         }
     }
+
+    @Test("from a sink whose shares become 4, 3 and 1 while it is used: each effect once, in the order of its key")
+    func shares() async throws {
+        try await withNodes { test in
+            func relay(_ shares: Int) throws -> OutboxRelay {
+                var options = RelayOptions()
+                (options.poll, options.isFromStart, options.lease, options.shares, options.batch) = (.milliseconds(20), true, .seconds(60), shares, 5)
+                return try OutboxRelay(test.cluster, from: "n1", to: "copies", options: options) { _ in InboxSink(test.cluster, on: "n2", queue: "orders") }
+            }
+            let consumer = consumer(test)
+            var last = 0
+            try await running({ try await consumer.run() }) {
+                for shares in [1, 4, 3, 1] {
+                    let relay = try relay(shares)
+                    try await running({ try await relay.run() }) {
+                        for _ in 0..<60 {
+                            last += 1
+                            try await sql(try test.conninfo("n1"), "SELECT tandem.publish('t', 'k\(last % 12)', '\(last)')")
+                        }
+                        try await wait(for: "\(shares) shares") { try await test.count("n1", "tandem.outbox_sink") == shares }
+                        // It ends with some of them on their way.
+                        try await wait(for: "some") { try await test.count("n2", "handled") > last - 40 }
+                    }
+                }
+                let relay = try relay(4)
+                try await running({ try await relay.run() }) {
+                    try await wait(for: "all") { try await test.count("n2", "handled") >= last }
+                    try await wait(for: "no lag") { try await Outbox(test.cluster, on: "n1").lag().map(\.events) == [0] }
+                }
+                try await wait(for: "an empty queue") { try await test.count("n2", "tandem.inbox_queue") == 0 }
+            }
+            #expect(try await test.count("n2", "handled") == last)
+            let disorder = "(SELECT body::int - lag(body::int) OVER (PARTITION BY key ORDER BY place) AS step FROM handled) x WHERE step <= 0"
+            #expect(try await test.count("n2", disorder) == 0)
+            #expect(try await test.count("n2", "tandem.inbox_position") == 4, "a place for each share")
+        }
+    }
 }

@@ -34,10 +34,11 @@ extension OutboxCommand {
             case .json: try Output.write(JSON.object([("sinks", try JSON(all))]))
             case .table:
                 if all.isEmpty && failures.isEmpty { Talk.say("no sink has read anything yet: `tandem outbox run` sends to those of the configuration") }
-                var table = TextTable("SOURCE", "SINK", "EVENTS", "SECONDS", "PARKED", "DEAD", "RELAY")
+                var table = TextTable("SOURCE", "SINK", "EVENTS", "SECONDS", "PARKED", "DEAD", "SHARES", "RELAY")
                 for lag in all {
                     table.add(
-                        lag.node.rawValue, lag.sink, "\(lag.events)", "\((lag.seconds * 10).rounded() / 10)", "\(lag.parked)", "\(lag.dead)", lag.relay ?? "-")
+                        lag.node.rawValue, lag.sink, "\(lag.events)", "\((lag.seconds * 10).rounded() / 10)", "\(lag.parked)", "\(lag.dead)",
+                        lag.shares == 1 ? "1" : "\(lag.led) of \(lag.shares)", lag.relay ?? "-")
                 }
                 if !table.isEmpty { try Output.write(table) }
             }

@@ -75,17 +75,18 @@ public struct OutboxSection: Sendable {
             throw place.error("`\(name)` cannot be the name of a sink", next: "take 1 to 63 letters, digits, `-`, `_` and `.`")
         }
         let kinds = ["postgres", "stdout", "rabbitmq", "kafka", "webhook"]
-        let section = try place.section(["from", "table", "topics", "from_start", "attempts", "refusal"] + kinds),
+        let section = try place.section(["from", "table", "topics", "from_start", "attempts", "refusal", "shares"] + kinds),
             nodes = cluster.nodes.map { ($0.name.rawValue, $0.name) }
         var options = common
         if let value = section["topics"] { options.topics = try value.list("a list of topics").map { try $0.text("a topic") } }
         if let value = section["from_start"] { options.isFromStart = try value.choice([("true", true), ("false", false)]) }
         if let value = section["attempts"] { options.attempts = try value.integer(in: 1...1000) }
         if let value = section["refusal"] { options.refusal = try value.choice(RelayOptions.Refusal.allCases.map { ($0.rawValue, $0) }) }
+        if let value = section["shares"] { options.shares = try value.integer(in: 1...OutboxRelay.mostShares) }
         let sources = try section["from"]?.list("a list of nodes").map { try $0.choice(nodes) } ?? cluster.nodes.map(\.name)
         let table = try section["table"].map { try OutboxTable($0) }
         if table != nil {
-            if let value = section["topics"] ?? section["from_start"] ?? section["refusal"] {
+            if let value = section["topics"] ?? section["from_start"] ?? section["refusal"] ?? section["shares"] {
                 throw value.error(
                     "a table is drained as a whole, from its start", next: "leave it out; what becomes of a refused row `table: {failed: ...}` says")
             }

@@ -9,6 +9,7 @@ final class RelayLease: Sendable {
     private let length: Duration
     private let renewed: Mutex<ContinuousClock.Instant>
     private let lost = Atomic<Bool>(false)
+    private let asked = Atomic<Bool>(false)
 
     init(epoch: Int64, length: Duration, from time: ContinuousClock.Instant) {
         self.epoch = epoch
@@ -22,6 +23,43 @@ final class RelayLease: Sendable {
 
     var isLost: Bool { lost.load(ordering: .relaxed) }
 
+    /// Another relay, which has fewer shares, waits for this one.
+    func ask() { asked.store(true, ordering: .relaxed) }
+
+    /// Whether the share is to be left to another relay, as soon as what is under way is noted.
+    var isAsked: Bool { asked.load(ordering: .relaxed) }
+
     /// Whether something may be sent now.
     var mayServe: Bool { !isLost && ContinuousClock.now < renewed.withLock { $0 } + length * 2 / 3 }
+}
+
+/// What the shares of one relay have in common while they are at work.
+final class RelayState: Sendable {
+    private let story = Mutex<String?>(nil)
+    private let failing = Mutex(0)
+
+    /// Whether this is another trouble than the last one, whichever share had that.
+    func isNews(_ trouble: String) -> Bool {
+        story.withLock { last in
+            defer { last = trouble }
+            return last != trouble
+        }
+    }
+
+    /// Something went well: the next trouble is another story.
+    func endStory() { story.withLock { $0 = nil } }
+
+    /// Counts the shares whose sink takes nothing.
+    ///
+    /// - Parameters:
+    ///   - change: how many more there are.
+    ///   - tell: is told the number, in the order of the changes.
+    /// - Returns: the number.
+    func countFailing(_ change: Int, _ tell: (Int) -> Void) -> Int {
+        failing.withLock { count in
+            count += change
+            tell(count)
+            return count
+        }
+    }
 }

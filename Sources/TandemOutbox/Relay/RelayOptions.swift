@@ -29,6 +29,10 @@ public struct RelayOptions: Sendable {
     /// Whether a sink that is new gets what is still there of the past; else it begins with what is published from then on.
     public var isFromStart = false
 
+    /// Into how many parts the sink's events are divided by their keys, 1 to 64: each has a lease of its own, so that as many relays can be at work at a time. All relays of a sink have
+    /// the same number; those with another one wait until the others have ended.
+    public var shares = 1
+
     /// Which topics the sink gets: whole ones, or beginnings followed by `*`; all where there are none.
     public var topics: [String] = []
 
@@ -38,6 +42,9 @@ public struct RelayOptions: Sendable {
     func wants(_ topic: String) -> Bool {
         topics.isEmpty || topics.contains { $0.hasSuffix("*") ? topic.hasPrefix($0.dropLast()) : topic == $0 }
     }
+
+    /// The longest that it waits before it asks again for a lease that it can have.
+    var longestRest: Duration { max(poll, lease / 10) }
 
     /// The wait before another attempt, the first one's being 1: it doubles, with chance in it.
     func delay(_ attempt: Int) -> Duration {

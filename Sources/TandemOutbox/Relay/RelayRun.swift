@@ -6,8 +6,11 @@ import TandemMessaging
 import TandemPostgres
 import TandemTransactions
 
-/// One lease of a relay: window after window, until the lease or the task ends.
+/// One lease of a share: window after window, until the lease or the task ends, or another relay is to have the share.
 struct RelayRun {
+    /// Another relay is to have the share, and the sink takes nothing: what is under way is sent by that one.
+    struct Left: Error {}
+
     /// The shortest wait for something new.
     private static let shortestPoll = Duration.milliseconds(5)
     /// How often operators' changes to what is parked are looked for.
@@ -16,6 +19,8 @@ struct RelayRun {
     private static let mostHeads = 100
 
     let relay: OutboxRelay
+    let store: OutboxStore
+    let sink: any Sink
     let lease: RelayLease
     /// Keys of which an event waits: later ones wait behind it.
     private var parked: Set<String> = []
@@ -23,31 +28,47 @@ struct RelayRun {
     private var parkedDue: ContinuousClock.Instant?
     private var lastGlance = ContinuousClock.now
 
-    private var store: OutboxStore { relay.store }
     private var options: RelayOptions { relay.options }
 
-    init(relay: OutboxRelay, lease: RelayLease) {
+    init(relay: OutboxRelay, store: OutboxStore, sink: any Sink, lease: RelayLease) {
         self.relay = relay
+        self.store = store
+        self.sink = sink
         self.lease = lease
     }
 
-    mutating func run() async throws {
+    /// Relays until another relay asks for the share.
+    ///
+    /// - Parameter joining: only until it stands where the share does that is furthest ahead.
+    /// - Throws: ``Left``; ``OutboxStore/Fenced``; `CancellationError`; `TandemError`.
+    mutating func run(joining: Bool = false) async throws {
         try await lookAtParked()
         var window = try await store.position()
         // Whether what is known to be done is written.
         var isNoted = window.isDone
-        var pause = Self.shortestPoll
+        var pause = Self.shortestPoll, idle = Self.shortestPoll
         while true {
             try Task.checkCancellation()
             if lease.isLost { throw OutboxStore.Fenced() }
+            if lease.isAsked {
+                // Or whoever gets it would send it again.
+                if !isNoted, window.isDone { try await store.acknowledge(window, upTo: window.last, epoch: lease.epoch) }
+                return
+            }
             try await retryParked()
             if !window.isDone {
-                try await deliver(&window)
                 isNoted = false
                 pause = Self.shortestPoll
+                if try await deliver(&window) || options.shares == 1 || joining {
+                    idle = Self.shortestPoll
+                } else {
+                    // Other shares' events are no reason to hurry.
+                    try await Task.sleep(for: idle)
+                    idle = min(idle * 2, options.poll)
+                }
                 continue
             }
-            switch try await store.open(after: window, epoch: lease.epoch, acknowledges: !isNoted) {
+            switch try await store.open(after: window, epoch: lease.epoch, acknowledges: !isNoted, joining: joining) {
             case .window(let next):
                 window = next
             case .moved:
@@ -56,7 +77,9 @@ struct RelayRun {
                 isNoted = window.isDone
             case .quiet:
                 isNoted = true
-                relay.telemetry.caughtUp()
+                if joining { return }
+                // Of several shares housekeeping knows better.
+                if options.shares == 1 { relay.telemetry.caughtUp() }
                 try await Task.sleep(for: pause)
                 pause = min(pause * 2, options.poll)
             }
@@ -65,12 +88,15 @@ struct RelayRun {
 
     // MARK: Delivering
 
-    /// Sends all of a window.
-    private mutating func deliver(_ window: inout OutboxWindow) async throws {
+    /// Sends all of a window, or a part of it where another relay is to have the share.
+    ///
+    /// - Returns: whether there was anything.
+    private mutating func deliver(_ window: inout OutboxWindow) async throws -> Bool {
         let store = store, limit = (events: options.batch, bytes: options.batchBytes)
         // A window that is not begun yet is read from its first event on.
         var place = window.acknowledged
         var next: Task<OutboxChunk, any Error>? = nil
+        var hasEvents = false
         defer { next?.cancel() }
         while true {
             let chunk: OutboxChunk
@@ -82,6 +108,7 @@ struct RelayRun {
                 next = Task { try await store.read(window, behind: end, limit: limit) }
             }
             if !chunk.events.isEmpty {
+                hasEvents = true
                 try await send(chunk.events, of: window)
                 await Failpoints.pass(.relayAfterDelivery)
             }
@@ -89,11 +116,12 @@ struct RelayRun {
             if chunk.isLast {
                 // Noted with the next window's opening, in one commit.
                 window.acknowledged = window.last
-                return
+                return hasEvents
             }
             try await store.acknowledge(window, upTo: place, epoch: lease.epoch)
             await Failpoints.pass(.relayAfterNote)
             window.acknowledged = place
+            if lease.isAsked { return true }
             try await retryParked()
         }
     }
@@ -143,18 +171,17 @@ struct RelayRun {
     /// Tries until the sink answers for each event: while it is down nothing else is to be done.
     private func insist(_ batch: [Delivery]) async throws -> [DeliveryVerdict] {
         var failures = 0
-        defer { if failures > 0 { relay.telemetry.isOpen(false) } }
+        defer { if failures > 0 { _ = relay.countFailing(-1) } }
         while true {
             guard lease.mayServe else { throw OutboxStore.Fenced() }
             do {
-                let verdicts = try await relay.sink.deliver(batch)
+                let verdicts = try await sink.deliver(batch)
                 guard verdicts.count == batch.count else {
                     throw TandemError(.protocolViolation, "the sink \(store.sink) answered \(verdicts.count) verdicts for \(batch.count) events")
                 }
                 return verdicts
             } catch let error where !(error is CancellationError) {
-                if failures == 0 {
-                    relay.telemetry.isOpen(true)
+                if failures == 0, relay.countFailing(1) == 1 {
                     relay.cluster.configuration.logger.warning(
                         "a sink takes no events now; they wait",
                         metadata: [
@@ -162,6 +189,7 @@ struct RelayRun {
                         ])
                 }
                 failures += 1
+                if lease.isAsked { throw Left() }
                 try await Task.sleep(for: options.delay(failures))
             }
         }

@@ -72,21 +72,26 @@ CREATE TABLE tandem.outbox_delayed (
     PRIMARY KEY (due_at, id)
 );
 
--- Who reads: each share of a sink has one owner at a time, who raises the epoch when he takes over. Updated a few times a minute.
+-- Who reads: each share of a sink has one owner at a time, who raises the epoch when he takes over. A sink has as many shares as rows here, numbered from 0 on.
+-- Updated a few times a minute.
 CREATE TABLE tandem.outbox_sink (
     sink text COLLATE "C" NOT NULL,
     share smallint NOT NULL DEFAULT 0,
     epoch bigint NOT NULL DEFAULT 0,
     holder text,
     until timestamptz NOT NULL DEFAULT '-infinity',
+    -- Another relay, with fewer shares, that the owner is to leave this one to; and how long it may be taken by nobody else.
+    asked_by text,
+    asked_until timestamptz NOT NULL DEFAULT '-infinity',
     PRIMARY KEY (sink, share)
 ) WITH (fillfactor = 50);
 
 -- The windows that were opened, insert-only: the row of the highest number is where the share stands. A window is what is visible in `upto` and not in
--- `since`. It is durable before anything of it is sent, so (number, seq) is the same for an event whoever sends it, and how often.
+-- `since`, and is the share's of so many. It is durable before anything of it is sent, so (number, seq) is the same for an event whoever sends it, and how often.
 CREATE TABLE tandem.outbox_window (
     sink text COLLATE "C" NOT NULL,
     share smallint NOT NULL,
+    shares smallint NOT NULL,
     number bigint NOT NULL,
     epoch bigint NOT NULL,
     since pg_snapshot NOT NULL,
@@ -147,6 +152,14 @@ CREATE FUNCTION tandem.event_id() RETURNS uuid
 LANGUAGE sql VOLATILE PARALLEL SAFE
 RETURN encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
     PLACING substring(int8send((date_part('epoch', clock_timestamp()) * 1000)::bigint) FROM 3) FROM 1 FOR 6), 52, 1), 53, 1), 'hex')::uuid;
+
+-- Which of a sink's shares an event belongs to: by its key, or by its number where it has none. Inlined.
+-- Of `hashtextextended` nobody promises that it is the same on every machine and in every version. But partitions by hash rest on it, which standbys and pg_upgrade take over as
+-- they are; and what comes from elsewhere comes by a dump, into another system identifier: `outbox_check` finds that, and `outbox_rebase` puts all shares to one place. With a
+-- hash that is the same everywhere, a share needs 1.5 us (md5) or 1.9 us (sha256) for an event that is not its own, with this one 0.6.
+CREATE FUNCTION tandem.outbox_share(key text, seq bigint, shares smallint) RETURNS smallint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ((coalesce(hashtextextended($1 COLLATE "C", 0), $2) & 9223372036854775807) % $3)::smallint;
 
 -- What is rare in publishing: large events are held against the limit, and those that are not due are put aside. True: that is all.
 CREATE FUNCTION tandem.outbox_put_aside(
@@ -260,24 +273,29 @@ AS $function$
     FROM tandem.outbox_settings s, tandem.outbox_origin() o
 $function$;
 
--- Makes a sink known, from now on or from the first event that is still there. Numbers begin with the time in milliseconds, so that they grow over any
--- restore, as long as fewer than a thousand windows a second are opened. Again: nothing happens.
-CREATE FUNCTION tandem.outbox_add_sink(sink text, share smallint DEFAULT 0, from_start boolean DEFAULT false) RETURNS void
+-- Makes a sink known, from now on or from the first event that is still there, with so many shares. Numbers begin with the time in milliseconds, so that they
+-- grow over any restore, as long as fewer than a thousand windows a second are opened. Again: nothing happens, whatever the number of shares.
+CREATE FUNCTION tandem.outbox_add_sink(sink text, shares smallint DEFAULT 1, from_start boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     seq bigint := 0;
 BEGIN
     PERFORM tandem.outbox_require_read_committed();
+    IF $2 NOT BETWEEN 1 AND 64 THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'a sink has 1 to 64 shares';
+    END IF;
     IF NOT $3 THEN
         SELECT s.last_value INTO seq FROM tandem.outbox_seq s;
     END IF;
-    INSERT INTO tandem.outbox_sink (sink, share) VALUES ($1, $2) ON CONFLICT DO NOTHING;
+    -- Two who add it at the same time, with other numbers, are decided by the first row.
+    INSERT INTO tandem.outbox_sink (sink, share) VALUES ($1, 0) ON CONFLICT DO NOTHING;
     IF FOUND THEN
-        INSERT INTO tandem.outbox_window (sink, share, number, epoch, since, since_seq, upto, upto_seq, last_seq, late)
-        SELECT $1, $2, date_part('epoch', clock_timestamp())::bigint * 1000, 0, p.snapshot, seq, p.snapshot, seq, seq, '{}'
-        FROM (SELECT CASE WHEN $3 THEN '3:3:' ELSE tandem.outbox_snapshot() END AS snapshot) p;
-        INSERT INTO tandem.outbox_ack (sink, share, number, seq) SELECT w.sink, w.share, w.number, w.last_seq FROM tandem.outbox_window w WHERE w.sink = $1 AND w.share = $2;
+        INSERT INTO tandem.outbox_sink (sink, share) SELECT $1, n FROM generate_series(1, $2 - 1) n;
+        INSERT INTO tandem.outbox_window (sink, share, shares, number, epoch, since, since_seq, upto, upto_seq, last_seq, late)
+        SELECT $1, n, $2, date_part('epoch', clock_timestamp())::bigint * 1000, 0, p.snapshot, seq, p.snapshot, seq, seq, '{}'
+        FROM (SELECT CASE WHEN $3 THEN '3:3:' ELSE tandem.outbox_snapshot() END AS snapshot) p, generate_series(0, $2 - 1) n;
+        INSERT INTO tandem.outbox_ack (sink, share, number, seq) SELECT w.sink, w.share, w.number, w.last_seq FROM tandem.outbox_window w WHERE w.sink = $1;
     END IF;
 END
 $function$;
@@ -320,26 +338,24 @@ $function$;
 
 -- Where a share stands: its latest window, and how far that is confirmed (0: not begun).
 CREATE FUNCTION tandem.outbox_position(
-    sink text, share smallint DEFAULT 0, OUT number bigint, OUT epoch bigint, OUT since pg_snapshot, OUT since_seq bigint, OUT upto pg_snapshot,
+    sink text, share smallint DEFAULT 0, OUT shares smallint, OUT number bigint, OUT epoch bigint, OUT since pg_snapshot, OUT since_seq bigint, OUT upto pg_snapshot,
     OUT upto_seq bigint, OUT last_seq bigint, OUT late xid8[], OUT at timestamptz, OUT acked bigint)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_sort = off SET jit = off
 AS $function$
 BEGIN
     -- First the lock, then the snapshot: one from before a TRUNCATE sees nothing at all afterwards.
     LOCK TABLE tandem.outbox_window IN ACCESS SHARE MODE;
-    SELECT w.number, w.epoch, w.since, w.since_seq, w.upto, w.upto_seq, w.last_seq, w.late, w.at,
+    SELECT w.shares, w.number, w.epoch, w.since, w.since_seq, w.upto, w.upto_seq, w.last_seq, w.late, w.at,
         coalesce((SELECT a.seq FROM tandem.outbox_ack a WHERE a.sink = $1 AND a.share = $2 AND a.number = w.number ORDER BY a.seq DESC LIMIT 1), 0)
-    INTO number, epoch, since, since_seq, upto, upto_seq, last_seq, late, at, acked
+    INTO shares, number, epoch, since, since_seq, upto, upto_seq, last_seq, late, at, acked
     FROM tandem.outbox_window w WHERE w.sink = $1 AND w.share = $2 ORDER BY w.number DESC LIMIT 1;
 END
 $function$;
 
--- Takes or renews the lease of a share: the epoch when it is the holder's now, else NULL, and who has it and for how long. A holder that comes again keeps
--- its epoch: a name is for one life of one relay. TD503: unknown; TD508: promoted since; TD509: this is not the server that the sinks' positions are of.
-CREATE FUNCTION tandem.outbox_claim(sink text, share smallint, holder text, ttl interval, OUT epoch bigint, OUT held_by text, OUT left_for interval)
+-- TD508: promoted since; TD509: this is not the server that the sinks' positions are of.
+CREATE FUNCTION tandem.outbox_require_origin() RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$
-#variable_conflict use_column
 DECLARE
     origin text := tandem.outbox_check();
 BEGIN
@@ -348,22 +364,117 @@ BEGIN
             MESSAGE = format('the outbox was %s since it was last read', origin),
             HINT = CASE origin WHEN 'promoted' THEN 'tandem.outbox_renumber() goes on with it.' ELSE 'tandem outbox rebase decides from where on events are sent.' END;
     END IF;
-    UPDATE tandem.outbox_sink s
-    SET epoch = CASE WHEN s.holder = $3 THEN s.epoch ELSE s.epoch + 1 END, holder = $3, until = clock_timestamp() + $4
-    WHERE s.sink = $1 AND s.share = $2 AND (s.holder = $3 OR s.until <= clock_timestamp())
-    RETURNING s.epoch, s.holder, $4 INTO epoch, held_by, left_for;
+END
+$function$;
+
+-- Whether the owner of a share has two more than `holder`: then one moves, and neither is the poorer for it. Who was asked for one counts as not having it any more.
+CREATE FUNCTION tandem.outbox_is_rich(sink text, share smallint, holder text) RETURNS boolean
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT count(*) FILTER (WHERE all_of.owner = one.holder) - count(*) FILTER (WHERE all_of.owner = $3) >= 2
+    FROM tandem.outbox_sink one,
+        (SELECT CASE WHEN s.asked_until > clock_timestamp() THEN s.asked_by WHEN s.until > clock_timestamp() THEN s.holder END AS owner
+        FROM tandem.outbox_sink s WHERE s.sink = $1) all_of
+    WHERE one.sink = $1 AND one.share = $2 AND one.holder <> $3 AND one.until > clock_timestamp() AND one.asked_until <= clock_timestamp()
+$function$;
+
+-- Locks all shares of a sink against whoever takes a lease, opens a window or sets events aside. False: there is no such sink. First the table, then the rows: everybody does
+-- it in this order. And the first row before the others: with it whoever divides the sink has made or removed these.
+CREATE FUNCTION tandem.outbox_lock(sink text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    LOCK TABLE tandem.outbox_window IN ACCESS SHARE MODE;
+    PERFORM FROM tandem.outbox_sink s WHERE s.sink = $1 AND s.share = 0 FOR UPDATE;
     IF NOT FOUND THEN
-        SELECT NULL, s.holder, s.until - clock_timestamp() INTO epoch, held_by, left_for FROM tandem.outbox_sink s WHERE s.sink = $1 AND s.share = $2;
-        IF NOT FOUND THEN
-            RAISE EXCEPTION USING ERRCODE = 'TD503', MESSAGE = 'the outbox has no such sink', HINT = 'tandem.outbox_add_sink makes it known.';
+        RETURN false;
+    END IF;
+    PERFORM FROM tandem.outbox_sink s WHERE s.sink = $1 ORDER BY s.share FOR UPDATE;
+    RETURN true;
+END
+$function$;
+
+-- Takes or renews the lease of a share: the epoch when it is the holder's now, else NULL, and who has it and for how long. A holder that comes again keeps
+-- its epoch: a name is for one life of one relay. `recorded` is how many shares the sink has: with another number nobody gets a lease, and `held_by` names all that have
+-- one. `is_asked`: a relay with fewer shares waits for this one. TD503: unknown; TD508, TD509: see `outbox_require_origin`.
+CREATE FUNCTION tandem.outbox_claim(
+    sink text, share smallint, holder text, ttl interval, shares smallint DEFAULT 1,
+    OUT epoch bigint, OUT held_by text, OUT left_for interval, OUT recorded smallint, OUT is_asked boolean)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+#variable_conflict use_column
+BEGIN
+    PERFORM tandem.outbox_require_origin();
+    SELECT count(*) INTO recorded FROM tandem.outbox_sink s WHERE s.sink = $1;
+    IF recorded = 0 THEN
+        RAISE EXCEPTION USING ERRCODE = 'TD503', MESSAGE = 'the outbox has no such sink', HINT = 'tandem.outbox_add_sink makes it known.';
+    ELSIF recorded <> $5 THEN
+        SELECT string_agg(DISTINCT s.holder, ', '), coalesce(max(s.until) - clock_timestamp(), '0') INTO held_by, left_for
+        FROM tandem.outbox_sink s WHERE s.sink = $1 AND s.until > clock_timestamp();
+        RETURN;
+    END IF;
+    UPDATE tandem.outbox_sink s
+    SET epoch = CASE WHEN s.holder = $3 THEN s.epoch ELSE s.epoch + 1 END, holder = $3, until = clock_timestamp() + $4,
+        asked_until = CASE WHEN s.asked_by = $3 THEN '-infinity' ELSE s.asked_until END
+    WHERE s.sink = $1 AND s.share = $2
+        AND CASE WHEN s.until > clock_timestamp() THEN s.holder = $3 ELSE s.asked_until <= clock_timestamp() OR s.asked_by = $3 END
+    RETURNING s.epoch, s.holder, $4, s.asked_until > clock_timestamp() INTO epoch, held_by, left_for, is_asked;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+    -- Where it has become free meanwhile, there is nothing to wait for.
+    SELECT CASE WHEN s.until > clock_timestamp() THEN s.holder ELSE s.asked_by END, greatest(s.until, s.asked_until, clock_timestamp()) - clock_timestamp()
+    INTO held_by, left_for FROM tandem.outbox_sink s WHERE s.sink = $1 AND s.share = $2;
+    IF recorded > 1 AND tandem.outbox_is_rich($1, $2, $3) THEN
+        -- Several ask at the same time, each for another share: one after the other, or they would ask for too many. Nobody waits for it: the attempt above may have left
+        -- a lock, and the first row comes before the others.
+        PERFORM FROM tandem.outbox_sink s WHERE s.sink = $1 AND s.share = 0 FOR NO KEY UPDATE SKIP LOCKED;
+        IF FOUND THEN
+            PERFORM FROM tandem.outbox_sink s WHERE s.sink = $1 AND s.share = $2 FOR NO KEY UPDATE SKIP LOCKED;
+            IF FOUND AND tandem.outbox_is_rich($1, $2, $3) THEN
+                UPDATE tandem.outbox_sink s SET asked_by = $3, asked_until = clock_timestamp() + $4 WHERE s.sink = $1 AND s.share = $2;
+            END IF;
         END IF;
     END IF;
 END
 $function$;
 
+-- Gives back the leases that a holder has, of one share or of all (NULL), so that nobody need wait for their end. One that another relay has asked for is kept for that one a while; with
+-- all of them the holder wants none any more that it has asked for itself.
+CREATE FUNCTION tandem.outbox_release(sink text, holder text, keep interval, share smallint DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    -- In their order, as `outbox_lock` does it.
+    PERFORM FROM tandem.outbox_sink s WHERE s.sink = $1 AND s.share = coalesce($4, s.share) AND $2 IN (s.holder, s.asked_by) ORDER BY s.share FOR NO KEY UPDATE;
+    UPDATE tandem.outbox_sink s SET until = '-infinity', asked_until = least(s.asked_until, clock_timestamp() + $3)
+    WHERE s.sink = $1 AND s.share = coalesce($4, s.share) AND s.holder = $2;
+    UPDATE tandem.outbox_sink s SET asked_until = '-infinity' WHERE $4 IS NULL AND s.sink = $1 AND s.asked_by = $2;
+END
+$function$;
+
+-- Takes or renews the leases of all shares at once, in order to divide the sink into another number of them, which `shares` is: no rows where somebody has one, or where
+-- they are so many already.
+CREATE FUNCTION tandem.outbox_claim_all(sink text, holder text, ttl interval, shares smallint) RETURNS TABLE (share smallint, epoch bigint)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+#variable_conflict use_column
+BEGIN
+    PERFORM tandem.outbox_require_origin();
+    PERFORM tandem.outbox_lock($1);
+    RETURN QUERY
+    UPDATE tandem.outbox_sink s
+    SET epoch = CASE WHEN s.holder = $2 THEN s.epoch ELSE s.epoch + 1 END, holder = $2, until = clock_timestamp() + $3, asked_until = '-infinity'
+    WHERE s.sink = $1 AND (SELECT count(*) FROM tandem.outbox_sink o WHERE o.sink = $1) <> $4
+        AND NOT EXISTS (SELECT FROM tandem.outbox_sink o WHERE o.sink = $1 AND o.holder <> $2 AND o.until > clock_timestamp())
+    RETURNING s.share, s.epoch;
+END
+$function$;
+
 -- Ends the window `number`, all of which the sink has confirmed, and opens the next one, durable when the statement's transaction is. Outcome 'opened', and the
 -- window; 'quiet': nothing new; 'fenced': another has the lease; 'moved': the share stands elsewhere, look at its position. Where `acked` is given, that is written
--- first, in the same commit; else only 'opened' writes.
+-- first, in the same commit; else only 'opened' writes. With `joining` the next one ends where the share of the sink stands that is furthest ahead; 'quiet': this one
+-- stands there. So all shares come to one place, see `outbox_divide`.
 --
 -- The order of observations. Let v be the last number that was taken, read in one statement, and S the snapshot that `outbox_snapshot` takes after that.
 -- 1. A transaction takes its id before its first number. One whose number is <= v therefore had its id before S, and is below S's xmax: it has ended in S, or is
@@ -373,8 +484,10 @@ $function$;
 --    who took it in between; and a snapshot as it comes does not list who has a later id than all that have ended.
 -- 3. An event is in exactly one window: visible in its end and not in its beginning. The next beginning is this end, word for word. Two who open the same number
 --    at the same time are decided by the primary key, and a fenced owner can only ever open what follows from a window that was confirmed.
+-- 4. Under another number of shares a window is no window any more. Who opens one holds the sink's row, which `outbox_divide` locks, and looks at the epoch again: either it
+--    sees the window, or the window is not opened.
 CREATE FUNCTION tandem.outbox_open(
-    sink text, share smallint, epoch bigint, number bigint, acked bigint DEFAULT NULL,
+    sink text, share smallint, epoch bigint, number bigint, acked bigint DEFAULT NULL, joining boolean DEFAULT false,
     OUT outcome text, OUT window_number bigint, OUT since pg_snapshot, OUT since_seq bigint, OUT upto pg_snapshot, OUT last_seq bigint, OUT late xid8[])
 -- Whatever the statistics say of tables that are empty now and then: by the index.
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
@@ -384,6 +497,7 @@ AS $function$
 DECLARE
     before tandem.outbox_window;
     taken bigint;
+    is_new boolean;
     noted timestamptz;
 BEGIN
     PERFORM tandem.outbox_require_read_committed();
@@ -400,14 +514,24 @@ BEGIN
     IF acked IS NOT NULL THEN
         INSERT INTO tandem.outbox_ack (sink, share, number, seq) VALUES ($1, $2, $4, acked) ON CONFLICT DO NOTHING;
     END IF;
-    SELECT s.last_value INTO taken FROM tandem.outbox_seq s;
-    IF taken = before.upto_seq AND NOT EXISTS (
-        SELECT FROM pg_snapshot_xip(before.upto) x (xid)
-        WHERE pg_visible_in_snapshot(x.xid, pg_current_snapshot()) AND EXISTS (SELECT FROM tandem.outbox o WHERE o.xid = x.xid)) THEN
+    IF joining THEN
+        -- Snapshots of one server follow each other: a later one has a higher xmax, or fewer that are open below the same.
+        SELECT p.upto, p.upto_seq INTO upto, taken FROM tandem.outbox_sink s, LATERAL tandem.outbox_position(s.sink, s.share) p
+        WHERE s.sink = $1 ORDER BY pg_snapshot_xmax(p.upto) DESC, (SELECT count(*) FROM pg_snapshot_xip(p.upto)), p.upto_seq DESC LIMIT 1;
+        is_new := upto::text <> before.upto::text;
+    ELSE
+        SELECT s.last_value INTO taken FROM tandem.outbox_seq s;
+        is_new := taken <> before.upto_seq OR EXISTS (
+            SELECT FROM pg_snapshot_xip(before.upto) x (xid)
+            WHERE pg_visible_in_snapshot(x.xid, pg_current_snapshot()) AND EXISTS (SELECT FROM tandem.outbox o WHERE o.xid = x.xid));
+    END IF;
+    IF NOT is_new THEN
         outcome := 'quiet';
         RETURN;
     END IF;
-    upto := tandem.outbox_snapshot();
+    IF NOT joining THEN
+        upto := tandem.outbox_snapshot();
+    END IF;
     late := ARRAY(
         SELECT x.xid FROM pg_snapshot_xip(before.upto) x (xid)
         WHERE pg_visible_in_snapshot(x.xid, upto) AND EXISTS (SELECT FROM tandem.outbox o WHERE o.xid = x.xid));
@@ -416,12 +540,20 @@ BEGIN
     window_number := before.number + 1;
     -- No number of this window is higher: its transactions were finished before this statement.
     SELECT s.last_value INTO last_seq FROM tandem.outbox_seq s;
+    PERFORM FROM tandem.outbox_sink s WHERE s.sink = $1 AND s.share = $2 AND s.epoch = $3 FOR KEY SHARE;
+    IF NOT FOUND THEN
+        outcome := 'fenced';
+        RETURN;
+    END IF;
     -- Nothing is sent that a crash could take back, whatever those who published wanted: this commit's flush covers theirs.
     PERFORM set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true);
-    INSERT INTO tandem.outbox_window (sink, share, number, epoch, since, since_seq, upto, upto_seq, last_seq, late)
-    VALUES ($1, $2, window_number, $3, since, since_seq, upto, taken, last_seq, late)
+    INSERT INTO tandem.outbox_window (sink, share, shares, number, epoch, since, since_seq, upto, upto_seq, last_seq, late)
+    VALUES ($1, $2, before.shares, window_number, $3, since, since_seq, upto, taken, last_seq, late)
     ON CONFLICT DO NOTHING;
     outcome := CASE WHEN FOUND THEN 'opened' ELSE 'moved' END;
+    IF joining THEN
+        RETURN;
+    END IF;
     SELECT h.at INTO noted FROM tandem.outbox_history h ORDER BY h.at DESC LIMIT 1;
     IF noted IS NULL OR noted < clock_timestamp() - interval '10 seconds' THEN
         INSERT INTO tandem.outbox_history (snapshot, seq) VALUES (upto, taken) ON CONFLICT DO NOTHING;
@@ -429,8 +561,8 @@ BEGIN
 END
 $function$;
 
--- Events of a window in their order, behind the number `after` (0: from its first one on), at most `most`, and of so many bytes of payload but for the last one. Two indexes
--- give the order, whatever the statistics of tables say that are empty now and then.
+-- Events of a window that are the share's, in their order, behind the number `after` (0: from its first one on), at most `most`, and of so many bytes of payload but for the last
+-- one. Two indexes give the order, whatever the statistics of tables say that are empty now and then.
 CREATE FUNCTION tandem.outbox_read(sink text, share smallint, number bigint, after bigint, most integer, bytes bigint)
     RETURNS SETOF tandem.outbox
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
@@ -442,6 +574,7 @@ DECLARE
     place bigint := $4;
     number_read integer := 0;
     bytes_read bigint := 0;
+    is_whole boolean;
 BEGIN
     -- First the lock, then the snapshot: one from before a TRUNCATE sees nothing at all afterwards, and a window without events would pass for one that is done.
     LOCK TABLE tandem.outbox_window IN ACCESS SHARE MODE;
@@ -449,11 +582,14 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'TD511', MESSAGE = format('the window %s of the sink %s is not there', $3, $1), HINT = 'The sink was moved: look where it stands.';
     END IF;
+    is_whole := w.shares = 1;
     -- First what transactions that were late have left: their numbers are lower than all others.
     IF w.late <> '{}' AND place < w.since_seq THEN
         FOR event IN
             SELECT l.* FROM unnest(w.late) t (xid) CROSS JOIN LATERAL (
-                SELECT o.* FROM tandem.outbox o WHERE o.xid = t.xid AND o.seq > place AND o.seq <= w.since_seq ORDER BY o.xid, o.seq LIMIT $5) l
+                SELECT o.* FROM tandem.outbox o
+                WHERE o.xid = t.xid AND o.seq > place AND o.seq <= w.since_seq AND (is_whole OR tandem.outbox_share(o.key, o.seq, w.shares) = $2)
+                ORDER BY o.xid, o.seq LIMIT $5) l
             ORDER BY l.seq LIMIT $5
         LOOP
             EXIT WHEN bytes_read >= $6;
@@ -468,7 +604,8 @@ BEGIN
     place := greatest(place, w.since_seq);
     FOR event IN
         SELECT o.* FROM tandem.outbox o
-        WHERE o.seq > place AND o.seq <= w.last_seq AND pg_visible_in_snapshot(o.xid, w.upto) AND NOT pg_visible_in_snapshot(o.xid, w.since)
+        WHERE o.seq > place AND o.seq <= w.last_seq AND (is_whole OR tandem.outbox_share(o.key, o.seq, w.shares) = $2)
+            AND pg_visible_in_snapshot(o.xid, w.upto) AND NOT pg_visible_in_snapshot(o.xid, w.since)
         ORDER BY o.seq LIMIT $5 - number_read
     LOOP
         EXIT WHEN bytes_read >= $6;
@@ -492,18 +629,62 @@ BEGIN
 END
 $function$;
 
--- Sets events of a window aside, so that the window can go on: 'parked' or 'dead'. Again: nothing happens. False: another has the lease.
+-- Sets events of a window aside, so that the window can go on: 'parked' or 'dead'. Again: nothing happens. False: another has the lease. The row stays locked, so that
+-- `outbox_divide` sees what is set aside: no share looks for an event of one that is gone.
 CREATE FUNCTION tandem.outbox_park(sink text, share smallint, epoch bigint, number bigint, seqs bigint[], state text, due_at timestamptz, error text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
 AS $function$
 BEGIN
-    IF NOT EXISTS (SELECT FROM tandem.outbox_sink s WHERE s.sink = $1 AND s.share = $2 AND s.epoch = $3) THEN
+    -- The table before the row, as `outbox_rebase` does it.
+    LOCK TABLE tandem.outbox IN ACCESS SHARE MODE;
+    PERFORM FROM tandem.outbox_sink s WHERE s.sink = $1 AND s.share = $2 AND s.epoch = $3 FOR KEY SHARE;
+    IF NOT FOUND THEN
         RETURN false;
     END IF;
     INSERT INTO tandem.outbox_parked (sink, seq, share, number, state, due_at, error, at, id, topic, key, headers, content_type, payload)
     SELECT $1, o.seq, $2, $4, $6, $7, $8, o.at, o.id, o.topic, o.key, o.headers, o.content_type, o.payload
     FROM tandem.outbox o WHERE o.seq = ANY ($5)
     ON CONFLICT DO NOTHING;
+    RETURN true;
+END
+$function$;
+
+-- Divides a sink into another number of shares. `holder` has the leases of all (`outbox_claim_all`), and has brought all to one place (`outbox_open` with `joining`), all of it
+-- confirmed; else false, and nothing is changed.
+--
+-- Why nothing is lost, and no key loses its order. Every share has confirmed, or set aside, what is visible in this one snapshot, so all of that is over, whichever share a
+-- key was in; what is not visible in it is in windows that begin there, of whichever share the key is in now. Their numbers are higher than any that a share had, so the places
+-- of a key grow. Epochs are higher than those of all shares that there were, so whoever woke up with a lease of the old number is fenced, in a share that comes back too.
+-- The rows are locked against those that open a window or set events aside under an epoch that they have looked at before: what they have written is seen here.
+CREATE FUNCTION tandem.outbox_divide(sink text, holder text, shares smallint) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+#variable_conflict use_column
+DECLARE
+    place record;
+BEGIN
+    PERFORM tandem.outbox_require_read_committed();
+    IF $3 NOT BETWEEN 1 AND 64 THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'a sink has 1 to 64 shares';
+    END IF;
+    PERFORM tandem.outbox_lock($1);
+    IF EXISTS (SELECT FROM tandem.outbox_sink s WHERE s.sink = $1 AND (s.holder IS DISTINCT FROM $2 OR s.until <= clock_timestamp())) THEN
+        RETURN false;
+    END IF;
+    SELECT count(DISTINCT p.upto::text) AS places, bool_and(p.acked >= p.last_seq) AS is_done, min(p.upto::text)::pg_snapshot AS upto, max(p.upto_seq) AS seq,
+        max(p.number) + 1 AS number, max(s.epoch) + 1 AS epoch, min(s.until) AS until
+    INTO place FROM tandem.outbox_sink s, LATERAL tandem.outbox_position(s.sink, s.share) p WHERE s.sink = $1;
+    IF place.places <> 1 OR NOT place.is_done THEN
+        RETURN false;
+    END IF;
+    DELETE FROM tandem.outbox_sink s WHERE s.sink = $1 AND s.share >= $3;
+    -- The leases stay with whoever divides: without them one with the old number could come in between, and divide it back.
+    INSERT INTO tandem.outbox_sink AS s (sink, share, epoch, holder, until) SELECT $1, n, place.epoch, $2, place.until FROM generate_series(0, $3 - 1) n
+    ON CONFLICT ON CONSTRAINT outbox_sink_pkey DO UPDATE SET epoch = EXCLUDED.epoch, until = EXCLUDED.until, asked_until = '-infinity';
+    INSERT INTO tandem.outbox_window (sink, share, shares, number, epoch, since, since_seq, upto, upto_seq, last_seq, late)
+    SELECT $1, n, $3, place.number, place.epoch, place.upto, place.seq, place.upto, place.seq, place.seq, '{}' FROM generate_series(0, $3 - 1) n;
+    INSERT INTO tandem.outbox_ack (sink, share, number, seq) SELECT $1, n, place.number, place.seq FROM generate_series(0, $3 - 1) n;
+    UPDATE tandem.outbox_parked p SET share = tandem.outbox_share(p.key, p.seq, $3) WHERE p.sink = $1 AND p.share <> tandem.outbox_share(p.key, p.seq, $3);
     RETURN true;
 END
 $function$;
@@ -660,28 +841,30 @@ EXCEPTION
 END
 $function$;
 
--- Sends everything again that was committed since about then, or a few seconds before: duplicates, with new numbers. TD510: no longer there.
+-- Sends everything again that was committed since about then, or a few seconds before: duplicates, with new numbers. All shares, or one. NULL: there is no such sink.
+-- TD510: no longer there.
 CREATE FUNCTION tandem.outbox_replay(sink text, share smallint, since timestamptz) RETURNS timestamptz
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     start tandem.outbox_history;
-    position record;
 BEGIN
-    SELECT CASE WHEN p.acked >= p.last_seq THEN p.upto_seq ELSE p.since_seq END AS seq INTO position FROM tandem.outbox_position($1, $2) p;
     SELECT * INTO start FROM tandem.outbox_history h WHERE h.at <= $3 ORDER BY h.at DESC LIMIT 1;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'TD510', MESSAGE = 'events of that time are not kept any more',
             DETAIL = format('the earliest possible start is %s', (SELECT min(h.at) FROM tandem.outbox_history h));
     END IF;
-    -- A sink that is not that far yet gets all of it anyway, and what is before it, too.
-    IF position.seq <= start.seq THEN
-        RETURN start.at;
+    -- Nobody opens the window of that number meanwhile, and nobody divides the sink.
+    IF NOT tandem.outbox_lock($1) THEN
+        RETURN NULL;
     END IF;
     WITH moved AS (
-        INSERT INTO tandem.outbox_window (sink, share, number, epoch, since, since_seq, upto, upto_seq, last_seq, late)
-        SELECT $1, $2, max(w.number) + 1, max(w.epoch), start.snapshot, start.seq, start.snapshot, start.seq, start.seq, '{}'
-        FROM tandem.outbox_window w WHERE w.sink = $1 AND w.share = $2
+        INSERT INTO tandem.outbox_window (sink, share, shares, number, epoch, since, since_seq, upto, upto_seq, last_seq, late)
+        SELECT s.sink, s.share, p.shares, p.number + 1, p.epoch, start.snapshot, start.seq, start.snapshot, start.seq, start.seq, '{}'
+        FROM tandem.outbox_sink s, LATERAL tandem.outbox_position(s.sink, s.share) p
+        WHERE s.sink = $1 AND s.share = coalesce($2, s.share)
+            -- One that is not that far yet gets all of it anyway, and what is before it, too.
+            AND CASE WHEN p.acked >= p.last_seq THEN p.upto_seq ELSE p.since_seq END > start.seq
         RETURNING *
     )
     INSERT INTO tandem.outbox_ack (sink, share, number, seq) SELECT m.sink, m.share, m.number, m.last_seq FROM moved m;
@@ -690,25 +873,29 @@ END
 $function$;
 
 -- After a promotion: windows that were opened and not replicated may have been sent under the next numbers, so they are left out, and the window that each share
--- stands in is sent again under a new number: duplicates, no loss.
-CREATE FUNCTION tandem.outbox_renumber() RETURNS void
+-- stands in is sent again under a new number: duplicates, no loss. `if_promoted`: only where nobody has done it since the promotion; many relays notice it at the same time.
+CREATE FUNCTION tandem.outbox_renumber(if_promoted boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
     PERFORM tandem.outbox_require_read_committed();
+    PERFORM FROM tandem.outbox_settings FOR NO KEY UPDATE;
     IF tandem.outbox_check() = 'restored' THEN
         RAISE EXCEPTION USING ERRCODE = 'TD509', MESSAGE = 'the snapshots are not of this server', HINT = 'tandem.outbox_rebase decides from where on events are sent.';
+    ELSIF if_promoted AND tandem.outbox_check() = 'same' THEN
+        RETURN;
     END IF;
+    PERFORM tandem.outbox_lock(s.sink) FROM (SELECT o.sink FROM tandem.outbox_sink o WHERE o.share = 0 ORDER BY o.sink) s;
     UPDATE tandem.outbox_settings s SET system_identifier = o.system_identifier, timeline = o.timeline FROM tandem.outbox_origin() o;
     UPDATE tandem.outbox_sink s SET epoch = s.epoch + 1, holder = NULL, until = '-infinity';
     WITH moved AS (
-        INSERT INTO tandem.outbox_window (sink, share, number, epoch, since, since_seq, upto, upto_seq, last_seq, late)
+        INSERT INTO tandem.outbox_window (sink, share, shares, number, epoch, since, since_seq, upto, upto_seq, last_seq, late)
         -- Beyond what a server that is gone may have sent, even where this one's clock is behind.
-        SELECT s.sink, s.share, greatest(p.number + 1000000, date_part('epoch', clock_timestamp())::bigint * 1000), s.epoch,
+        SELECT s.sink, s.share, p.shares, greatest(p.number + 1000000, date_part('epoch', clock_timestamp())::bigint * 1000), s.epoch,
             -- To a window without an end, of which nothing is confirmed, the next one is joined.
             p.begin, p.begin_seq, p.begin, p.begin_seq, p.begin_seq, '{}'
         FROM tandem.outbox_sink s, LATERAL (
-            SELECT p.number, CASE WHEN p.acked >= p.last_seq THEN p.upto ELSE p.since END AS begin,
+            SELECT p.shares, p.number, CASE WHEN p.acked >= p.last_seq THEN p.upto ELSE p.since END AS begin,
                 CASE WHEN p.acked >= p.last_seq THEN p.upto_seq ELSE p.since_seq END AS begin_seq
             FROM tandem.outbox_position(s.sink, s.share) p) p
         RETURNING *
@@ -736,17 +923,22 @@ BEGIN
     GET DIAGNOSTICS sent = ROW_COUNT;
     DELETE FROM tandem.outbox_history;
     CREATE TEMP TABLE outbox_rebase_numbers ON COMMIT DROP AS
-        SELECT w.sink, w.share, max(w.number) AS number FROM tandem.outbox_window w GROUP BY w.sink, w.share;
+        SELECT w.sink, max(w.number) AS number FROM tandem.outbox_window w GROUP BY w.sink;
     TRUNCATE tandem.outbox_window, tandem.outbox_ack;
+    PERFORM tandem.outbox_lock(s.sink) FROM (SELECT o.sink FROM tandem.outbox_sink o WHERE o.share = 0 ORDER BY o.sink) s;
     UPDATE tandem.outbox_settings s SET system_identifier = o.system_identifier, timeline = o.timeline FROM tandem.outbox_origin() o;
     UPDATE tandem.outbox_sink s SET epoch = s.epoch + 1, holder = NULL, until = '-infinity';
     WITH moved AS (
-        INSERT INTO tandem.outbox_window (sink, share, number, epoch, since, since_seq, upto, upto_seq, last_seq, late)
-        SELECT s.sink, s.share, greatest(coalesce(n.number, 0) + 1000000, date_part('epoch', clock_timestamp())::bigint * 1000), s.epoch, start, 0, start, 0, 0, '{}'
-        FROM tandem.outbox_sink s LEFT JOIN pg_temp.outbox_rebase_numbers n ON n.sink = s.sink AND n.share = s.share
+        INSERT INTO tandem.outbox_window (sink, share, shares, number, epoch, since, since_seq, upto, upto_seq, last_seq, late)
+        SELECT s.sink, s.share, count(*) OVER (PARTITION BY s.sink), greatest(coalesce(n.number, 0) + 1000000, date_part('epoch', clock_timestamp())::bigint * 1000), s.epoch,
+            start, 0, start, 0, 0, '{}'
+        FROM tandem.outbox_sink s LEFT JOIN pg_temp.outbox_rebase_numbers n ON n.sink = s.sink
         RETURNING *
     )
     INSERT INTO tandem.outbox_ack (sink, share, number, seq) SELECT m.sink, m.share, m.number, m.last_seq FROM moved m;
+    -- The hash of a key may be another one here.
+    UPDATE tandem.outbox_parked p SET share = tandem.outbox_share(p.key, p.seq, n.shares)
+    FROM (SELECT s.sink, count(*)::smallint AS shares FROM tandem.outbox_sink s GROUP BY s.sink) n WHERE n.sink = p.sink;
     RETURN sent;
 END
 $function$;
@@ -759,8 +951,8 @@ AS $function$
 DECLARE
     was_there boolean;
 BEGIN
+    was_there := tandem.outbox_lock($1);
     DELETE FROM tandem.outbox_sink s WHERE s.sink = $1;
-    was_there := FOUND;
     DELETE FROM tandem.outbox_parked p WHERE p.sink = $1;
     DELETE FROM tandem.outbox_ack a WHERE a.sink = $1;
     DELETE FROM tandem.outbox_window w WHERE w.sink = $1;
@@ -768,30 +960,36 @@ BEGIN
 END
 $function$;
 
--- How far the sinks are: without counting anything. `events` are numbers taken, those of rolled-back transactions included.
-CREATE FUNCTION tandem.outbox_lag(OUT sink text, OUT share smallint, OUT events bigint, OUT behind interval, OUT parked boolean, OUT holder text) RETURNS SETOF record
+-- How far the sinks are: without counting anything. `events` are numbers taken, those of rolled-back transactions included, and those of other shares; the share that is furthest
+-- behind counts. `led`: how many of the shares have a relay; `holder` names these.
+CREATE FUNCTION tandem.outbox_lag(
+    OUT sink text, OUT shares smallint, OUT led smallint, OUT events bigint, OUT behind interval, OUT parked boolean, OUT holder text) RETURNS SETOF record
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
 AS $function$
-    SELECT s.sink, s.share,
-        greatest(current.events_before + (q.last_value & 68719476735)
-            - coalesce(past.events_before + (greatest(p.acked, p.since_seq) & 68719476735), 0), 0),
+    SELECT s.sink, count(*)::smallint, count(*) FILTER (WHERE s.until > clock_timestamp())::smallint,
+        max(greatest(current.events_before + (q.last_value & 68719476735)
+            - coalesce(past.events_before + (greatest(p.acked, p.since_seq) & 68719476735), 0), 0)),
         -- The first event that is not confirmed; what is open elsewhere does not count. By one look into the index.
-        coalesce(clock_timestamp() - CASE WHEN p.acked >= p.last_seq THEN
+        max(coalesce(clock_timestamp() - CASE WHEN p.acked >= p.last_seq THEN
             (SELECT o.at FROM tandem.outbox o WHERE o.seq > p.upto_seq ORDER BY o.seq LIMIT 1)
-            ELSE (SELECT o.at FROM tandem.outbox o WHERE o.seq > greatest(p.acked, p.since_seq) ORDER BY o.seq LIMIT 1) END, '0'),
-        EXISTS (SELECT FROM tandem.outbox_parked k WHERE k.sink = s.sink AND k.share = s.share),
-        CASE WHEN s.until > clock_timestamp() THEN s.holder END
+            ELSE (SELECT o.at FROM tandem.outbox o WHERE o.seq > greatest(p.acked, p.since_seq) ORDER BY o.seq LIMIT 1) END, '0')),
+        EXISTS (SELECT FROM tandem.outbox_parked k WHERE k.sink = s.sink),
+        string_agg(DISTINCT CASE WHEN s.until > clock_timestamp() THEN s.holder END, ', ')
     FROM tandem.outbox_seq q, tandem.outbox_sink s CROSS JOIN LATERAL tandem.outbox_position(s.sink, s.share) p
         LEFT JOIN tandem.outbox_slot past ON past.lap = greatest(p.acked, p.since_seq) >> 36, tandem.outbox_slot current
     WHERE current.lap = q.last_value >> 36
+    GROUP BY s.sink
 $function$;
 
 REVOKE EXECUTE ON FUNCTION tandem.publish_bytes(text, text, bytea, text, json, uuid, timestamptz), tandem.publish(text, text, json, json, uuid, timestamptz),
     tandem.publish(text, text, jsonb, json, uuid, timestamptz), tandem.publish(text, text, text, json, uuid, timestamptz), tandem.event_id(),
     tandem.outbox_put_aside(text, text, bytea, text, json, uuid, timestamptz),
     tandem.outbox_publish_due(integer), tandem.outbox_origin(), tandem.outbox_check(), tandem.outbox_add_sink(text, smallint, boolean),
-    tandem.outbox_require_read_committed(), tandem.outbox_snapshot(), tandem.outbox_position(text, smallint), tandem.outbox_claim(text, smallint, text, interval),
-    tandem.outbox_open(text, smallint, bigint, bigint, bigint), tandem.outbox_read(text, smallint, bigint, bigint, integer, bigint), tandem.outbox_acknowledge(text, smallint, bigint, bigint, bigint),
-    tandem.outbox_park(text, smallint, bigint, bigint, bigint[], text, timestamptz, text), tandem.outbox_blockers(integer, boolean), tandem.outbox_rotate(),
-    tandem.outbox_trim(), tandem.outbox_remove_sink(text), tandem.outbox_replay(text, smallint, timestamptz), tandem.outbox_renumber(), tandem.outbox_rebase(bigint), tandem.outbox_lag()
+    tandem.outbox_require_read_committed(), tandem.outbox_snapshot(), tandem.outbox_position(text, smallint), tandem.outbox_share(text, bigint, smallint),
+    tandem.outbox_require_origin(), tandem.outbox_is_rich(text, smallint, text), tandem.outbox_lock(text), tandem.outbox_claim(text, smallint, text, interval, smallint),
+    tandem.outbox_release(text, text, interval, smallint), tandem.outbox_claim_all(text, text, interval, smallint), tandem.outbox_divide(text, text, smallint),
+    tandem.outbox_open(text, smallint, bigint, bigint, bigint, boolean), tandem.outbox_read(text, smallint, bigint, bigint, integer, bigint),
+    tandem.outbox_acknowledge(text, smallint, bigint, bigint, bigint), tandem.outbox_park(text, smallint, bigint, bigint, bigint[], text, timestamptz, text),
+    tandem.outbox_blockers(integer, boolean), tandem.outbox_rotate(), tandem.outbox_trim(), tandem.outbox_remove_sink(text), tandem.outbox_replay(text, smallint, timestamptz),
+    tandem.outbox_renumber(boolean), tandem.outbox_rebase(bigint), tandem.outbox_lag()
     FROM PUBLIC;

@@ -65,7 +65,7 @@ extension OutboxStore {
         }
         return rows.map { sequence, time, id, topic, key, headers, type, payload, number, attempts in
             let event = Event(id: id, topic: topic, key: key, headers: Event.Header.read(headers), contentType: type, payload: payload, time: time)
-            return Head(delivery: Delivery(event, from: source, to: sink, at: .init(window: number, sequence: sequence)), attempts: attempts)
+            return Head(delivery: Delivery(event, from: source, to: lane, at: .init(window: number, sequence: sequence)), attempts: attempts)
         }
     }
 

@@ -20,39 +20,92 @@ struct OutboxStore: Sendable {
     /// `/CLUSTER/NODE`
     let source: String
 
+    /// What deliveries bear as their sink: each share has windows of its own, so their places are to be kept apart.
+    var lane: String { share == 0 ? sink : "\(sink)#\(share)" }
+
     /// What an answer to a wish for the lease says.
     enum Claim: Sendable {
-        case taken(epoch: Int64)
+        /// `isAsked`: another relay, with fewer shares, waits for this one.
+        case taken(epoch: Int64, isAsked: Bool)
         case held(by: String, left: Duration)
+        /// The sink has another number of shares. `holders` names all that have a lease.
+        case divided(into: Int, holders: String, left: Duration)
     }
 
-    func result(_ sql: SQL) async throws -> ResultSet {
-        do { return try await node.result(of: sql, timeout: Self.patience) } catch let error as TandemError { throw OutboxError.named(error) }
+    /// The same of another share.
+    func of(share: Int) -> OutboxStore { OutboxStore(node: node, sink: sink, share: share, source: source) }
+
+    func result(_ sql: SQL, within time: Duration = patience) async throws -> ResultSet {
+        do { return try await node.result(of: sql, timeout: time) } catch let error as TandemError { throw OutboxError.named(error) }
     }
 
     // MARK: Lease
 
     /// Makes the sink known, where it is not.
-    func add(fromStart: Bool) async throws { _ = try await result("SELECT tandem.outbox_add_sink(\(sink), \(share)::int2, \(fromStart)::bool)") }
+    func add(shares: Int, fromStart: Bool) async throws {
+        _ = try await result("SELECT tandem.outbox_add_sink(\(sink), \(shares)::int2, \(fromStart)::bool)")
+    }
 
-    /// Takes the lease, or renews it.
-    func claim(_ holder: String, for time: Duration) async throws -> Claim {
+    /// Takes the lease, or renews it, if the sink has so many shares.
+    func claim(_ holder: String, of shares: Int, for time: Duration) async throws -> Claim {
         let answer = try await result(
             """
-            SELECT c.epoch, c.held_by, (extract(epoch FROM c.left_for) * 1000)::int8
-            FROM tandem.outbox_claim(\(sink), \(share)::int2, \(holder), \(time.wholeMilliseconds)::int8 * interval '1 ms') c
+            SELECT c.epoch, c.held_by, (extract(epoch FROM c.left_for) * 1000)::int8, c.recorded, c.is_asked
+            FROM tandem.outbox_claim(\(sink), \(share)::int2, \(holder), \(time.wholeMilliseconds)::int8 * interval '1 ms', \(shares)::int2) c
             """)
-        if let epoch = answer.text(0, 0).flatMap({ Int64($0) }) { return .taken(epoch: epoch) }
-        return .held(by: answer.text(0, 1) ?? "", left: .milliseconds(answer.text(0, 2).flatMap { Int64($0) } ?? 0))
+        if let epoch = answer.text(0, 0).flatMap({ Int64($0) }) { return .taken(epoch: epoch, isAsked: answer.text(0, 4) == "t") }
+        let holders = answer.text(0, 1) ?? "", left = Duration.milliseconds(answer.text(0, 2).flatMap { Int64($0) } ?? 0)
+        if let recorded = answer.text(0, 3).flatMap({ Int($0) }), recorded != shares { return .divided(into: recorded, holders: holders, left: left) }
+        return .held(by: holders, left: left)
+    }
+
+    /// Takes the leases of all shares, or renews them, in order to divide the sink into another number of them.
+    ///
+    /// - Parameters:
+    ///   - holder: who wants them.
+    ///   - shares: the other number.
+    ///   - time: for how long.
+    /// - Returns: the epochs of the shares from the first one on; none where somebody has a lease, or where there are so many shares already.
+    /// - Throws: `TandemError`.
+    func claimAll(_ holder: String, into shares: Int, for time: Duration) async throws -> [Int64] {
+        let answer = try await result(
+            """
+            SELECT c.epoch FROM tandem.outbox_claim_all(\(sink), \(holder), \(time.wholeMilliseconds)::int8 * interval '1 ms', \(shares)::int2) c ORDER BY c.share
+            """)
+        return (0..<answer.rowCount).compactMap { answer.text($0, 0).flatMap { Int64($0) } }
+    }
+
+    /// Divides the sink into another number of shares: under the leases of all of them, when all stand at one place.
+    ///
+    /// - Returns: whether it was done.
+    /// - Throws: `TandemError`.
+    func divide(_ holder: String, into shares: Int) async throws -> Bool {
+        // It moves what is set aside, too.
+        try await result("SELECT tandem.outbox_divide(\(sink), \(holder), \(shares)::int2)", within: Self.patience * 15).text(0, 0) == "t"
     }
 
     /// Gives the lease back, so that another relay need not wait for its end.
-    func release(_ holder: String) async throws {
-        _ = try await result("UPDATE tandem.outbox_sink SET until = '-infinity' WHERE sink = \(sink) AND share = \(share)::int2 AND holder = \(holder)")
+    ///
+    /// - Parameters:
+    ///   - holder: who has it.
+    ///   - time: for how long it is still kept for a relay that has asked for it.
+    /// - Throws: `TandemError`.
+    func release(_ holder: String, keeping time: Duration) async throws { try await release(holder, time, share) }
+
+    /// Gives all leases back that the holder has of the sink, and wants none any more that it has asked for.
+    ///
+    /// - Parameters:
+    ///   - holder: who has them.
+    ///   - time: for how long one is still kept for a relay that has asked for it.
+    /// - Throws: `TandemError`.
+    func releaseAll(_ holder: String, keeping time: Duration) async throws { try await release(holder, time, nil) }
+
+    private func release(_ holder: String, _ time: Duration, _ share: Int?) async throws {
+        _ = try await result("SELECT tandem.outbox_release(\(sink), \(holder), \(time.wholeMilliseconds)::int8 * interval '1 ms', \(share)::int2)")
     }
 
-    /// Goes on after a promotion: the window that each share stands in is sent again under a new number.
-    func renumber() async throws { _ = try await result("SELECT tandem.outbox_renumber()") }
+    /// Goes on after a promotion, where nobody has done it yet: the window that each share stands in is sent again under a new number.
+    func renumber() async throws { _ = try await result("SELECT tandem.outbox_renumber(true)") }
 
     // MARK: Windows
 
@@ -74,13 +127,15 @@ struct OutboxStore: Sendable {
     ///   - window: the one that the share stands in, all of which the sink has.
     ///   - epoch: the lease's.
     ///   - acknowledges: whether that is to be written first.
-    /// - Returns: the next window, durable; `nil` where there is nothing new, or the share stands elsewhere.
+    ///   - joining: whether the next one ends where the share of the sink stands that is furthest ahead, and there is none where this one stands there.
+    /// - Returns: the next window, durable; or that there is nothing new, or that the share stands elsewhere.
     /// - Throws: ``Fenced``; `TandemError`.
-    func open(after window: OutboxWindow, epoch: Int64, acknowledges: Bool) async throws -> Opened {
+    func open(after window: OutboxWindow, epoch: Int64, acknowledges: Bool, joining: Bool) async throws -> Opened {
         let answer = try await result(
             """
             SELECT o.outcome, o.window_number, o.last_seq
-            FROM tandem.outbox_open(\(sink), \(share)::int2, \(epoch)::int8, \(window.number)::int8, \(acknowledges ? window.last : nil)::int8) o
+            FROM tandem.outbox_open(
+                \(sink), \(share)::int2, \(epoch)::int8, \(window.number)::int8, \(acknowledges ? window.last : nil)::int8, \(joining)::bool) o
             """)
         switch answer.text(0, 0) {
         case "opened": return OutboxWindow(answer, 1, acknowledged: 0).map { .window($0) } ?? .moved
@@ -119,7 +174,7 @@ struct OutboxStore: Sendable {
             """
             SELECT \(sql: Self.columns) FROM tandem.outbox_read(\(sink), \(share)::int2, \(window.number)::int8, \(place)::int8, \(limit.events)::int, \(limit.bytes)::int8) e
             """)
-        let deliveries = rows.map { Delivery($0.event, from: source, to: sink, at: .init(window: window.number, sequence: $0.sequence)) }
+        let deliveries = rows.map { Delivery($0.event, from: source, to: lane, at: .init(window: window.number, sequence: $0.sequence)) }
         let bytes = rows.reduce(0) { $0 + $1.event.payload.count }
         return OutboxChunk(events: deliveries, end: rows.last?.sequence ?? window.last, isLast: rows.count < limit.events && bytes < limit.bytes)
     }

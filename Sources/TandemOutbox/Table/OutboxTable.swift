@@ -75,7 +75,7 @@ public struct OutboxTable: Sendable, Hashable {
     public func lag(of sink: String, on node: NodeName, in cluster: Cluster) async throws -> OutboxLag {
         let store = try await TableStore.open(self, on: node, of: cluster, sink: sink)
         let (waiting, seconds, dead) = try await store.lag(countsFailed: true)
-        return OutboxLag(node: node, sink: sink, events: waiting, seconds: seconds, relay: nil, parked: 0, dead: dead)
+        return OutboxLag(node: node, sink: sink, events: waiting, seconds: seconds, shares: 1, led: 0, relay: nil, parked: 0, dead: dead)
     }
 
     /// How errors call it.

@@ -46,6 +46,9 @@ public struct TableRelay: Sendable {
         guard options.topics.isEmpty else {
             throw TandemError(.configurationInvalid, "a table is drained as a whole, whatever the topics", node: node, nextStep: "leave the topics out")
         }
+        guard options.shares == 1 else {
+            throw TandemError(.configurationInvalid, "a table has no shares", node: node, nextStep: "leave the shares out")
+        }
         self.cluster = cluster
         self.node = node
         self.table = table

@@ -316,7 +316,8 @@ struct TableRun {
         guard begin >= nextGlance else { return }
         let (waiting, seconds, _) = try await store.lag(countsFailed: false)
         relay.telemetry.observed(
-            OutboxLag(node: relay.node, sink: relay.name, events: waiting, seconds: seconds, relay: nil, parked: holds.refusedRows, dead: dead))
+            OutboxLag(
+                node: relay.node, sink: relay.name, events: waiting, seconds: seconds, shares: 1, led: 0, relay: nil, parked: holds.refusedRows, dead: dead))
         let end = ContinuousClock.now
         nextGlance = end + max(Self.glance, (end - begin) * Self.rest)
     }

@@ -58,24 +58,26 @@ package final class DeliveryThread: Sendable {
         }
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
-                let (isRefused, starts) = state.withLock { state in
-                    guard !state.isClosed, state.continuation == nil else { return (true, false) }
+                let (refusal, starts) = state.withLock { state -> ((any Error)?, Bool) in
+                    guard state.cancelled < number else { return (CancellationError(), false) }
+                    guard !state.isClosed, state.continuation == nil else {
+                        return (TandemError(.sinkUnavailable, "the sink is closed, or busy with another batch", nextStep: ""), false)
+                    }
                     state.batch = batch
                     state.continuation = continuation
                     state.number = number
                     let starts = !state.isRunning
                     state.isRunning = true
-                    return (false, starts)
+                    return (nil, starts)
                 }
-                if isRefused {
-                    return continuation.resume(throwing: TandemError(.sinkUnavailable, "the sink is closed, or busy with another batch", nextStep: ""))
-                }
+                if let refusal { return continuation.resume(throwing: refusal) }
                 if starts { start() } else { wake() }
             }
         } onCancel: {
             let unbegun = state.withLock { state in
                 state.cancelled = max(state.cancelled, number)
-                return state.isPreparing && state.taken == number ? state.giveUp() : nil
+                // Nothing of it is handed over yet.
+                return state.number == number && (state.taken != number || state.isPreparing) ? state.giveUp() : nil
             }
             unbegun?.resume(throwing: CancellationError())
             wake()
@@ -105,8 +107,8 @@ package final class DeliveryThread: Sendable {
             }
             if isCancelled { throw CancellationError() }
         }
-        try begins(true)
         defer { state.withLock { $0.isPreparing = false } }
+        try begins(true)
         let value = try body()
         try begins(false)
         return value

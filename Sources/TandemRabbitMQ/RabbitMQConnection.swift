@@ -224,10 +224,7 @@ final class RabbitMQConnection {
                     flight.bytes -= delivery.payload.count
                     if !isAcknowledged { flight.rejected += 1 }
                     if let reason = flight.returned.removeValue(forKey: delivery.id) {
-                        flight.verdicts[index] = .refused(
-                            TandemError(
-                                .eventRefused, "RabbitMQ has no queue for the topic \(delivery.topic): \(reason)",
-                                nextStep: "bind a queue to the exchange \(configuration.exchange), then `tandem outbox retry`"))
+                        flight.verdicts[index] = .refused(unroutable(delivery, reason))
                     } else {
                         flight.verdicts[index] = .delivered
                     }
@@ -298,6 +295,15 @@ final class RabbitMQConnection {
             bytes.append(contentsOf: text.utf8)
             return start..<bytes.count
         }
+    }
+
+    private func unroutable(_ event: Event, _ reason: String) -> TandemError {
+        let key = routingKey(of: event)
+        return TandemError(
+            .eventRefused, "RabbitMQ has no queue for the topic \(event.topic), routing key \(key): \(reason)",
+            nextStep: configuration.exchange.isEmpty
+                ? "declare the queue \(key), then `tandem outbox retry`"
+                : "bind a queue to the exchange \(configuration.exchange), then `tandem outbox retry`")
     }
 
     private func routingKey(of event: Event) -> String {

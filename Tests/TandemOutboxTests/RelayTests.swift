@@ -12,7 +12,7 @@ import Testing
 struct RelayTests {
     /// Runs a relay to a sink in memory while the body runs.
     private func withRelay<Value>(
-        _ test: TestCluster, _ sink: RecordingSink, cluster: Cluster? = nil, _ change: (inout RelayOptions) -> Void = { _ in },
+        _ test: TestCluster, _ sink: any Sink, cluster: Cluster? = nil, _ change: (inout RelayOptions) -> Void = { _ in },
         _ body: () async throws -> Value
     ) async throws -> Value {
         var options = RelayOptions()
@@ -288,6 +288,70 @@ struct RelayTests {
                 #expect(count == 3)
                 try await wait(for: "all") { sink.texts.suffix(3) == ["1", "2", "3"] }
             }
+        }
+    }
+
+    @Test("a rebase that has to wait while others commit sends all the same")
+    func rebased() async throws {
+        try await withCluster(1, modules: [.outbox]) { test in
+            let sink = RecordingSink(), outbox = Outbox(test.cluster, on: "n1"), reader = try await test.session("n1")
+            try await sql(try test.conninfo("n1"), "SELECT tandem.publish('t', 'k', '1')")
+            try await withRelay(test, sink) { try await wait(for: "it") { sink.texts == ["1"] } }
+            try await reader.run("BEGIN")
+            try await reader.run("LOCK TABLE tandem.outbox IN ACCESS SHARE MODE")
+            let rebase = Task { try await outbox.rebase(from: 0) }
+            try await wait(for: "the rebase") { try await test.waiting("n1") == 1 }
+            try await test.value("n1", "SELECT pg_current_xact_id()")
+            try await reader.run("COMMIT")
+            #expect(try await rebase.value == 1)
+            try await withRelay(test, sink) { try await wait(for: "it again") { sink.texts == ["1", "1"] } }
+            await reader.close()
+        }
+    }
+
+    @Test("a relay that is at work during a promotion gives no number of a window again that the successor does not know")
+    func promotedMeanwhile() async throws {
+        try await withCluster(1, modules: [.outbox]) { test in
+            let sink = SlowSink(isHeld: true)
+            func publish(_ number: Int) async throws { try await sql(try test.conninfo("n1"), "SELECT tandem.publish('t', 'k', '\(number)')") }
+            try await publish(1)
+            try await withRelay(test, sink) {
+                try await wait(for: "the sink to have it") { sink.attempts.count == 1 }
+                let last = sink.attempts[0][0].place.window
+                // As a successor to which the last window was not replicated; no lease has to be renewed for minutes.
+                try await test.value("n1", "DELETE FROM tandem.outbox_window WHERE number = \(last)")
+                try await test.value("n1", "UPDATE tandem.outbox_settings SET timeline = timeline + 1")
+                try await publish(2)
+                sink.state.withLock { $0.isHeld = false }
+                try await wait(for: "all") { sink.texts.last == "2" }
+                let places = sink.delivered.map(\.place)
+                #expect(sink.texts == ["1", "1", "2"] && places[0].window == last)
+                #expect(places.dropFirst().allSatisfy { $0.window > last + 1000 })
+            }
+        }
+    }
+
+    @Test("a sink that ends as if it were cancelled is tried again")
+    func cancelledItself() async throws {
+        struct Hasty: Sink {
+            let sink: RecordingSink
+            let isFirst = Locked(true)
+
+            func deliver(_ batch: [Delivery]) async throws -> [DeliveryVerdict] {
+                let isFirst = isFirst.withLock { isFirst in
+                    defer { isFirst = false }
+                    return isFirst
+                }
+                if isFirst { throw CancellationError() }
+                return try await sink.deliver(batch)
+            }
+
+            func close() async {}
+        }
+        try await withCluster(1, modules: [.outbox]) { test in
+            let sink = RecordingSink()
+            try await sql(try test.conninfo("n1"), "SELECT tandem.publish('t', 'k', '1')")
+            try await withRelay(test, Hasty(sink: sink)) { try await wait(for: "it") { sink.texts == ["1"] } }
         }
     }
 

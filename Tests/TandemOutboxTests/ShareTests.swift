@@ -537,6 +537,39 @@ struct ShareTests {
         }
     }
 
+    @Test("many events of other shares are looked at in parts, and what is behind them comes all the same")
+    func foreign() async throws {
+        try await withCluster(1, modules: [.outbox]) { test in
+            let journal = Journal(), session = try await test.session("n1")
+            #expect(try await session.value("SELECT concat(tandem.outbox_share('even', 0, 4::int2), tandem.outbox_share('a', 0, 4::int2))") == "31")
+            // Numbers count, not events: most of these were taken and thrown away.
+            for (number, key) in ["a", "a", "even", "a"].enumerated() {
+                try await session.run("SELECT tandem.publish('t', '\(key)', '\(number + 1)')")
+                try await session.run("SELECT count(nextval('tandem.outbox_seq')) FROM generate_series(1, 150000)")
+            }
+            try await session.run("SELECT tandem.outbox_add_sink('s', 4::int2, true)")
+            try await session.run("SELECT tandem.outbox_claim('s', 3::int2, 'x', '1 hour', 4::int2)")
+            let number = try await session.value("SELECT number FROM tandem.outbox_position('s', 3::int2)") ?? ""
+            #expect(try await session.value("SELECT outcome FROM tandem.outbox_open('s', 3::int2, 1, \(number))") == "opened")
+            func read(_ place: String) async throws -> [String?] {
+                try await session.run(
+                    "SELECT seq, convert_from(payload, 'UTF8') FROM tandem.outbox_read('s', 3::int2, \(number)::int8 + 1, \(place), 10, 100000)"
+                ).flatMap { $0 }
+            }
+            let first = try await read("0")
+            #expect(first.count == 2 && first[1] == nil, "there is none of its own")
+            let second = try await read(try #require(first[0]))
+            #expect(second.count == 4 && second[1] == "3" && second[3] == nil)
+            #expect(try await read(try #require(second[2])) == [])
+            let relay = try relay(test.cluster, 4, journal)
+            try await running({ try await relay.run() }) {
+                try await wait(for: "all") { journal.distinct == 4 }
+                try await wait(for: "no lag") { try await Outbox(test.cluster, on: "n1").lag().first { $0.sink == "test" }?.events == 0 }
+            }
+            await session.close()
+        }
+    }
+
     @Test("one sink for several shares is refused, as is a number that cannot be")
     func refused() async throws {
         try await withCluster(1, modules: [.outbox]) { test in

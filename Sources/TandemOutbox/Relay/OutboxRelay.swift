@@ -153,19 +153,17 @@ public struct OutboxRelay: Sendable {
                     try await rest(left)
                 case .taken(let epoch, let isAsked):
                     backoff = 0
-                    state.endStory()
+                    state.endStory(of: store.share)
                     let lease = RelayLease(epoch: epoch, length: options.lease, from: begin)
                     if isAsked { lease.ask() }
                     try await lead(lease, store, sink)
                 case .divided(let number, let holders, let left):
                     // One of the shares' tasks is enough for all of them.
                     if store.share == 0, try await divide(number, holders, sink) { continue }
-                    try await rest(left)
+                    try await rest(max(left, options.poll))
                 }
             } catch is OutboxStore.Fenced {
                 logger.info("the lease of the sink is over, or another relay's", metadata: labels(store))
-            } catch is CancellationError {
-                break
             } catch let error as TandemError where error.sqlState == .outboxPromoted {
                 await renumber(store)
             } catch {
@@ -181,7 +179,7 @@ public struct OutboxRelay: Sendable {
 
     /// Logs an error whose code is not that of the last one: another one is another story.
     private func report(_ error: any Error, _ store: OutboxStore) {
-        guard state.isNews((error as? TandemError)?.code.rawValue ?? "\(type(of: error))") else { return }
+        guard state.isNews((error as? TandemError)?.code.rawValue ?? "\(type(of: error))", of: store.share) else { return }
         logger.warning("the outbox cannot be read now", metadata: labels(store).merging(["tandem.reason": "\(error)"]) { $1 })
     }
 
@@ -207,7 +205,7 @@ public struct OutboxRelay: Sendable {
             return [epoch]
         } during: {
             var run = RelayRun(relay: self, store: store, sink: sink, lease: lease)
-            do { try await run.run() } catch is RelayRun.Left {}
+            try await run.run()
         }
         logger.debug("the sink is left to a relay that has fewer shares", metadata: labels(store))
         try await store.release(holder, keeping: options.longestRest * 2)
@@ -226,7 +224,7 @@ public struct OutboxRelay: Sendable {
     /// - Throws: what a relay's work throws.
     private func divide(_ number: Int, _ holders: String, _ sink: any Sink) async throws -> Bool {
         if !holders.isEmpty, holders != holder {
-            if state.isNews("\(number) shares of \(holders)") {
+            if state.isNews("\(number) shares of \(holders)", of: store.share) {
                 let what: Logger.Metadata = ["tandem.shares": "\(options.shares)", "tandem.shares.present": "\(number)", "tandem.relays": "\(holders)"]
                 logger.warning("the sink has another number of shares; relays with that one have to end first", metadata: labels(store).merging(what) { $1 })
             }
@@ -278,7 +276,7 @@ public struct OutboxRelay: Sendable {
                     throw OutboxStore.Fenced()
                 }
                 for lease in leases { lease.renew(from: begin) }
-            } catch let error as TandemError where error.code != .outboxRestored {
+            } catch let error as TandemError where error.code != .outboxRestored && error.sqlState != .outboxPromoted {
                 // The lease may still be there: it is asked for again, and what needs it looks at the time.
             }
         }

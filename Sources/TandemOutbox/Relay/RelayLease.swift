@@ -35,19 +35,21 @@ final class RelayLease: Sendable {
 
 /// What the shares of one relay have in common while they are at work.
 final class RelayState: Sendable {
-    private let story = Mutex<String?>(nil)
+    /// What troubles each share.
+    private let stories = Mutex<[Int: String]>([:])
     private let failing = Mutex(0)
 
-    /// Whether this is another trouble than the last one, whichever share had that.
-    func isNews(_ trouble: String) -> Bool {
-        story.withLock { last in
-            defer { last = trouble }
-            return last != trouble
+    /// Whether this trouble of a share is another one than its last one, and than those of the others.
+    func isNews(_ trouble: String, of share: Int) -> Bool {
+        stories.withLock { stories in
+            let isKnown = stories.values.contains(trouble)
+            stories[share] = trouble
+            return !isKnown
         }
     }
 
-    /// Something went well: the next trouble is another story.
-    func endStory() { story.withLock { $0 = nil } }
+    /// Something went well in the share: its next trouble is another story.
+    func endStory(of share: Int) { stories.withLock { $0[share] = nil } }
 
     /// Counts the shares whose sink takes nothing.
     ///

@@ -9,7 +9,7 @@ import TandemTransactions
 /// One lease of a share: window after window, until the lease or the task ends, or another relay is to have the share.
 struct RelayRun {
     /// Another relay is to have the share, and the sink takes nothing: what is under way is sent by that one.
-    struct Left: Error {}
+    private struct Left: Error {}
 
     /// The shortest wait for something new.
     private static let shortestPoll = Duration.milliseconds(5)
@@ -40,21 +40,23 @@ struct RelayRun {
     /// Relays until another relay asks for the share.
     ///
     /// - Parameter joining: only until it stands where the share does that is furthest ahead.
-    /// - Throws: ``Left``; ``OutboxStore/Fenced``; `CancellationError`; `TandemError`.
+    /// - Throws: ``OutboxStore/Fenced``; `CancellationError`; `TandemError`.
     mutating func run(joining: Bool = false) async throws {
         try await lookAtParked()
         var window = try await store.position()
         // Whether what is known to be done is written.
         var isNoted = window.isDone
+        do { try await follow(&window, &isNoted, joining) } catch is Left {}
+        // Or whoever gets the share would send it again.
+        if !isNoted, window.isDone { try await store.acknowledge(window, upTo: window.last, epoch: lease.epoch) }
+    }
+
+    private mutating func follow(_ window: inout OutboxWindow, _ isNoted: inout Bool, _ joining: Bool) async throws {
         var pause = Self.shortestPoll, idle = Self.shortestPoll
         while true {
             try Task.checkCancellation()
             if lease.isLost { throw OutboxStore.Fenced() }
-            if lease.isAsked {
-                // Or whoever gets it would send it again.
-                if !isNoted, window.isDone { try await store.acknowledge(window, upTo: window.last, epoch: lease.epoch) }
-                return
-            }
+            if lease.isAsked { return }
             try await retryParked()
             if !window.isDone {
                 isNoted = false
@@ -180,7 +182,7 @@ struct RelayRun {
                     throw TandemError(.protocolViolation, "the sink \(store.sink) answered \(verdicts.count) verdicts for \(batch.count) events")
                 }
                 return verdicts
-            } catch let error where !(error is CancellationError) {
+            } catch let error where !Task.isCancelled {
                 if failures == 0, relay.countFailing(1) == 1 {
                     relay.cluster.configuration.logger.warning(
                         "a sink takes no events now; they wait",
@@ -189,9 +191,19 @@ struct RelayRun {
                         ])
                 }
                 failures += 1
-                if lease.isAsked { throw Left() }
-                try await Task.sleep(for: options.delay(failures))
+                try await rest(options.delay(failures))
             }
+        }
+    }
+
+    /// Waits before the sink is tried again, unless another relay is to try, which is looked at meanwhile.
+    private func rest(_ time: Duration) async throws {
+        let end = ContinuousClock.now + time
+        while true {
+            if lease.isAsked { throw Left() }
+            let left = end - .now
+            guard left > .zero, !lease.isLost else { return }
+            try await Task.sleep(for: min(left, options.longestRest))
         }
     }
 

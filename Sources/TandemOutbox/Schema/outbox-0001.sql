@@ -260,6 +260,17 @@ $function$;
 
 INSERT INTO tandem.outbox_settings (system_identifier, timeline) SELECT o.system_identifier, o.timeline FROM tandem.outbox_origin() o;
 
+-- TD508: promoted since the outbox was last read. Windows that were opened and not replicated are not there: their numbers must not be given again.
+CREATE FUNCTION tandem.outbox_require_timeline() RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    IF (SELECT s.timeline FROM tandem.outbox_settings s) <> ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::integer THEN
+        RAISE EXCEPTION USING ERRCODE = 'TD508', MESSAGE = 'the outbox was promoted since it was last read', HINT = 'tandem.outbox_renumber() goes on with it.';
+    END IF;
+END
+$function$;
+
 -- 'same'; 'promoted': another timeline of the same server, its snapshots still hold; 'restored': they do not, and nothing may be read before a rebase.
 CREATE FUNCTION tandem.outbox_check() RETURNS text
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -511,6 +522,8 @@ BEGIN
         outcome := 'moved';
         RETURN;
     END IF;
+    -- A relay that is at work sees nothing of a promotion else: its leases are there.
+    PERFORM tandem.outbox_require_timeline();
     IF acked IS NOT NULL THEN
         INSERT INTO tandem.outbox_ack (sink, share, number, seq) VALUES ($1, $2, $4, acked) ON CONFLICT DO NOTHING;
     END IF;
@@ -562,7 +575,7 @@ END
 $function$;
 
 -- Events of a window that are the share's, in their order, behind the number `after` (0: from its first one on), at most `most`, and of so many bytes of payload but for the last
--- one. Two indexes give the order, whatever the statistics of tables say that are empty now and then.
+-- one. Of several shares, at most 200,000 numbers are looked at, since none may be this one's: then the last row is one of a number alone, up to which there is nothing more. Two indexes give the order, whatever the statistics of tables say that are empty now and then.
 CREATE FUNCTION tandem.outbox_read(sink text, share smallint, number bigint, after bigint, most integer, bytes bigint)
     RETURNS SETOF tandem.outbox
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
@@ -575,6 +588,8 @@ DECLARE
     number_read integer := 0;
     bytes_read bigint := 0;
     is_whole boolean;
+    -- What is looked at.
+    upto bigint;
 BEGIN
     -- First the lock, then the snapshot: one from before a TRUNCATE sees nothing at all afterwards, and a window without events would pass for one that is done.
     LOCK TABLE tandem.outbox_window IN ACCESS SHARE MODE;
@@ -602,16 +617,27 @@ BEGIN
         END IF;
     END IF;
     place := greatest(place, w.since_seq);
+    upto := w.last_seq;
+    IF NOT is_whole THEN
+        -- From the first one on that is there: between two laps of the ring there are many numbers.
+        SELECT least(upto, o.seq + 199999) INTO upto FROM (SELECT min(o.seq) AS seq FROM tandem.outbox o WHERE o.seq > place) o;
+    END IF;
     FOR event IN
         SELECT o.* FROM tandem.outbox o
-        WHERE o.seq > place AND o.seq <= w.last_seq AND (is_whole OR tandem.outbox_share(o.key, o.seq, w.shares) = $2)
+        WHERE o.seq > place AND o.seq <= upto AND (is_whole OR tandem.outbox_share(o.key, o.seq, w.shares) = $2)
             AND pg_visible_in_snapshot(o.xid, w.upto) AND NOT pg_visible_in_snapshot(o.xid, w.since)
         ORDER BY o.seq LIMIT $5 - number_read
     LOOP
         EXIT WHEN bytes_read >= $6;
+        number_read := number_read + 1;
         bytes_read := bytes_read + octet_length(event.payload);
         RETURN NEXT event;
     END LOOP;
+    IF upto < w.last_seq AND number_read < $5 AND bytes_read < $6 THEN
+        event := NULL;
+        event.seq := upto;
+        RETURN NEXT event;
+    END IF;
 END
 $function$;
 
@@ -624,6 +650,7 @@ BEGIN
     IF NOT EXISTS (SELECT FROM tandem.outbox_sink s WHERE s.sink = $1 AND s.share = $2 AND s.epoch = $3) THEN
         RETURN false;
     END IF;
+    PERFORM tandem.outbox_require_timeline();
     INSERT INTO tandem.outbox_ack (sink, share, number, seq) VALUES ($1, $2, $4, $5) ON CONFLICT DO NOTHING;
     RETURN true;
 END
@@ -911,13 +938,21 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     sent bigint;
+    own xid8;
     -- This transaction is open in it.
     start pg_snapshot;
 BEGIN
     PERFORM tandem.outbox_require_read_committed();
+    -- The row before the tables, as `outbox_renumber` does it.
+    PERFORM FROM tandem.outbox_settings FOR NO KEY UPDATE;
     LOCK TABLE tandem.outbox, tandem.outbox_window, tandem.outbox_ack IN ACCESS EXCLUSIVE MODE;
-    PERFORM pg_current_xact_id();
+    own := pg_current_xact_id();
+    -- A snapshot counts its own transaction as finished, once one with a later id has ended.
     start := pg_current_snapshot();
+    IF own < pg_snapshot_xmax(start) THEN
+        SELECT format('%s:%s:%s', least(own, pg_snapshot_xmin(start)), pg_snapshot_xmax(start), string_agg(x.xid::text, ',' ORDER BY x.xid))
+        INTO start FROM (SELECT pg_snapshot_xip(start) AS xid UNION SELECT own) x;
+    END IF;
     DELETE FROM tandem.outbox o WHERE o.seq <= $1;
     UPDATE tandem.outbox o SET xid = pg_current_xact_id();
     GET DIAGNOSTICS sent = ROW_COUNT;
@@ -948,15 +983,16 @@ CREATE FUNCTION tandem.outbox_remove_sink(sink text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_column
-DECLARE
-    was_there boolean;
 BEGIN
-    was_there := tandem.outbox_lock($1);
+    -- Nobody else removes or adds it meanwhile.
+    IF NOT tandem.outbox_lock($1) THEN
+        RETURN false;
+    END IF;
     DELETE FROM tandem.outbox_sink s WHERE s.sink = $1;
     DELETE FROM tandem.outbox_parked p WHERE p.sink = $1;
     DELETE FROM tandem.outbox_ack a WHERE a.sink = $1;
     DELETE FROM tandem.outbox_window w WHERE w.sink = $1;
-    RETURN was_there;
+    RETURN true;
 END
 $function$;
 
@@ -986,7 +1022,7 @@ REVOKE EXECUTE ON FUNCTION tandem.publish_bytes(text, text, bytea, text, json, u
     tandem.outbox_put_aside(text, text, bytea, text, json, uuid, timestamptz),
     tandem.outbox_publish_due(integer), tandem.outbox_origin(), tandem.outbox_check(), tandem.outbox_add_sink(text, smallint, boolean),
     tandem.outbox_require_read_committed(), tandem.outbox_snapshot(), tandem.outbox_position(text, smallint), tandem.outbox_share(text, bigint, smallint),
-    tandem.outbox_require_origin(), tandem.outbox_is_rich(text, smallint, text), tandem.outbox_lock(text), tandem.outbox_claim(text, smallint, text, interval, smallint),
+    tandem.outbox_require_origin(), tandem.outbox_require_timeline(), tandem.outbox_is_rich(text, smallint, text), tandem.outbox_lock(text), tandem.outbox_claim(text, smallint, text, interval, smallint),
     tandem.outbox_release(text, text, interval, smallint), tandem.outbox_claim_all(text, text, interval, smallint), tandem.outbox_divide(text, text, smallint),
     tandem.outbox_open(text, smallint, bigint, bigint, bigint, boolean), tandem.outbox_read(text, smallint, bigint, bigint, integer, bigint),
     tandem.outbox_acknowledge(text, smallint, bigint, bigint, bigint), tandem.outbox_park(text, smallint, bigint, bigint, bigint[], text, timestamptz, text),

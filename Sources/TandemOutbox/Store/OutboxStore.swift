@@ -174,21 +174,27 @@ struct OutboxStore: Sendable {
             """
             SELECT \(sql: Self.columns) FROM tandem.outbox_read(\(sink), \(share)::int2, \(window.number)::int8, \(place)::int8, \(limit.events)::int, \(limit.bytes)::int8) e
             """)
-        let deliveries = rows.map { Delivery($0.event, from: source, to: lane, at: .init(window: window.number, sequence: $0.sequence)) }
-        let bytes = rows.reduce(0) { $0 + $1.event.payload.count }
-        return OutboxChunk(events: deliveries, end: rows.last?.sequence ?? window.last, isLast: rows.count < limit.events && bytes < limit.bytes)
+        let deliveries = rows.compactMap { sequence, event in
+            event.map { Delivery($0, from: source, to: lane, at: .init(window: window.number, sequence: sequence)) }
+        }
+        let bytes = deliveries.reduce(0) { $0 + $1.event.payload.count }
+        // A row of a number alone: up to there it was looked for events.
+        let goesOn = rows.last.map { $0.event == nil } ?? false
+        return OutboxChunk(
+            events: deliveries, end: rows.last?.sequence ?? window.last, isLast: !goesOn && deliveries.count < limit.events && bytes < limit.bytes)
     }
 
     static let columns: SQL = """
         e.seq, pg_catalog.to_char(e.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), e.id::text, e.topic, e.key, e.headers::text, e.content_type, e.payload
         """
 
-    func events(_ sql: SQL) async throws -> [(sequence: Int64, event: Event)] {
+    private func events(_ sql: SQL) async throws -> [(sequence: Int64, event: Event?)] {
         do {
             let rows = try await node.query(
-                sql, as: Int64.self, String.self, String.self, String.self, String?.self, String?.self, String.self, [UInt8].self, timeout: Self.patience)
+                sql, as: Int64.self, String?.self, String?.self, String?.self, String?.self, String?.self, String?.self, [UInt8]?.self, timeout: Self.patience)
             return rows.map { sequence, time, id, topic, key, headers, type, payload in
-                (sequence, Event(id: id, topic: topic, key: key, headers: Event.Header.read(headers), contentType: type, payload: payload, time: time))
+                guard let time, let id, let topic, let type, let payload else { return (sequence, nil) }
+                return (sequence, Event(id: id, topic: topic, key: key, headers: Event.Header.read(headers), contentType: type, payload: payload, time: time))
             }
         } catch let error as TandemError {
             throw OutboxError.named(error)

@@ -48,7 +48,7 @@ package struct OutboxBench: Sendable {
     package struct Options: Sendable {
         /// The backlog.
         package var events = 200_000
-        package var rounds = 9
+        package var rounds = 25
         /// How long the latency is measured.
         package var seconds = 10
         /// Events a second then.

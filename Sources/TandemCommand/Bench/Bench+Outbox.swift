@@ -24,7 +24,7 @@ extension Bench {
         var seconds = 10
 
         @Option(help: "Rounds of publications beside plain inserts.")
-        var rounds = 9
+        var rounds = 25
 
         @Flag(help: "Hold a reader at REPEATABLE READ open all the time.")
         var reader = false

@@ -19,7 +19,7 @@ extension Inbox {
 
     /// Handles a message that a broker has brought: it is received in the transaction of its effects, and given up after some attempts.
     ///
-    /// Attempts are counted in the database, so over all consumers and processes. A conflict, a deadlock or a lost connection is no attempt.
+    /// Attempts are counted in the database, so over all consumers and processes. A conflict, a deadlock or a lost connection is no attempt; effects that take longer than the timeout are one.
     ///
     /// ```swift
     /// let consumer = RabbitMQConsumer(broker, queue: "orders", logger: logger) { message in
@@ -35,16 +35,20 @@ extension Inbox {
     ///   - source: where it comes from, for whoever looks at it as a dead letter.
     ///   - consumer: who receives it; each consumer receives a message once.
     ///   - attempts: how often it may fail before it is a dead letter, 1 or more.
+    ///   - timeout: how long the transaction may take.
     ///   - body: the effects, in the transaction that receives the message. It may be called again for the same message, and then nothing of the first time is there.
     /// - Returns: what became of it; the message is to be acknowledged.
     /// - Throws: what the body or the database throws: the message is not to be acknowledged, and has to come again. `notInitialised`.
     @discardableResult
     public func handle(
-        _ event: Event, from source: String? = nil, by consumer: String, attempts: Int = 5, _ body: (_ branch: Branch) async throws -> Void
+        _ event: Event, from source: String? = nil, by consumer: String, attempts: Int = 5, timeout: Duration = .seconds(30),
+        _ body: (_ branch: Branch) async throws -> Void
     ) async throws -> Handled {
         let telemetry = Telemetry(cluster.configuration, node, consumer)
+        var transaction = TransactionOptions()
+        transaction.timeout = timeout
         do {
-            let handled: Handled = try await cluster[node].transaction { branch in
+            let handled: Handled = try await cluster[node].transaction(transaction) { branch in
                 guard try await branch.receive(event.id, by: consumer) else { return .duplicate }
                 try await body(branch)
                 return .done
@@ -96,6 +100,8 @@ extension TandemError {
     /// Whether a failure says something about the message that was handled, rather than about the moment.
     var isOfMessage: Bool {
         if case .inDoubt = effect { return false }
+        // One that always takes too long would stand in the way of all others.
+        if code == .deadlineExceeded { return true }
         if isRetrySafe || Self.general.contains(code) { return false }
         return sqlState.map { !Self.passing.contains(String($0.rawValue.prefix(2))) } ?? true
     }

@@ -1,3 +1,4 @@
+import Foundation
 public import TandemCluster
 public import TandemCore
 public import TandemMessaging
@@ -29,10 +30,40 @@ public struct InboxSink: Sink {
     /// Puts events into the queue, in one transaction.
     ///
     /// - Parameter batch: the events.
-    /// - Returns: that all are delivered.
+    /// - Returns: that all are delivered; where places do not last, `eventRefused` for those whose ids are UUIDs of version 7 of a time more than 13 days ahead, which an inbox cannot forget.
     /// - Throws: `nodeUnreachable` and kin, or `inDoubt`: sent again, what is there already is left out.
     public func deliver(_ batch: [Delivery]) async throws -> [DeliveryVerdict] {
-        guard let first = batch.first else { return [] }
+        let verdicts = Self.refusals(batch)
+        try await put(verdicts.isEmpty ? batch : zip(batch, verdicts).compactMap { $1.isDelivered ? $0 : nil })
+        return verdicts.isEmpty ? [DeliveryVerdict](repeating: .delivered, count: batch.count) : verdicts
+    }
+
+    /// Which events the inbox would not take, with those of their keys behind them; none where it takes all.
+    private static func refusals(_ batch: [Delivery]) -> [DeliveryVerdict] {
+        let latest = UInt64(Date().timeIntervalSince1970 / 86_400) + 13
+        func isDistant(_ delivery: Delivery) -> Bool { !delivery.isPlaceLasting && day(of: delivery.event.id) ?? 0 > latest }
+        guard batch.contains(where: isDistant) else { return [] }
+        var blocked: Set<String> = []
+        return batch.map { delivery in
+            let key = delivery.event.key
+            if let key, blocked.contains(key) { return .held }
+            guard isDistant(delivery) else { return .delivered }
+            if let key { blocked.insert(key) }
+            return .refused(
+                because: "the id \(delivery.event.id) is of a time more than 13 days ahead, and would not be forgotten",
+                nextStep: "give the row another id, or set the clock of whoever makes it")
+        }
+    }
+
+    /// The day of a UUID of version 7, since 1970.
+    private static func day(of id: String) -> UInt64? {
+        let parts = id.split(separator: "-", omittingEmptySubsequences: false)
+        guard parts.count == 5, parts[2].first == "7", let milliseconds = UInt64(parts[0] + parts[1], radix: 16) else { return nil }
+        return milliseconds / 86_400_000
+    }
+
+    private func put(_ batch: [Delivery]) async throws {
+        guard let first = batch.first else { return }
         var payloads: [UInt8] = [], ends: [Int64] = []
         payloads.reserveCapacity(batch.reduce(0) { $0 + $1.event.payload.count })
         for delivery in batch {
@@ -42,7 +73,7 @@ public struct InboxSink: Sink {
         do {
             guard first.isPlaceLasting else {
                 _ = try await cluster[node].result(of: receiving(batch, first, payloads, ends))
-                return [DeliveryVerdict](repeating: .delivered, count: batch.count)
+                return
             }
             _ = try await cluster[node].result(
                 of: """
@@ -54,7 +85,6 @@ public struct InboxSink: Sink {
         } catch let error as TandemError {
             throw Inbox.named(error)
         }
-        return [DeliveryVerdict](repeating: .delivered, count: batch.count)
     }
 
     /// Puts those into the queue whose ids are new. What is too old to be known is brought: it may have been before.
@@ -79,4 +109,8 @@ public struct InboxSink: Sink {
 
     /// Does nothing: the connections are the cluster's.
     public func close() async {}
+}
+
+extension DeliveryVerdict {
+    fileprivate var isDelivered: Bool { if case .delivered = self { true } else { false } }
 }

@@ -8,6 +8,10 @@ final class RabbitMQConnection {
     private static let channel: UInt16 = 1
     /// Bytes under way that are not confirmed yet: far below what a socket takes before a write waits, since nothing bounds such a wait.
     private static let mostBytes = 1 << 20
+    /// Bytes of a text outside of the payload, and of a header's name.
+    private static let longestText = 255
+    /// Bytes of an event's headers: with all else they have to fit into one frame.
+    private static let mostHeaders = 100_000
     /// How often it is asked whether the socket takes more.
     private static let writes = 32
 
@@ -84,7 +88,7 @@ final class RabbitMQConnection {
 
     /// Lets the broker bring what is in a queue, at most so many messages before the first is acknowledged.
     func consume(_ queue: String, prefetch: Int) throws {
-        amqp_basic_qos(connection, Self.channel, 0, UInt16(prefetch), 0)
+        amqp_basic_qos(connection, Self.channel, 0, UInt16(clamping: max(1, prefetch)), 0)
         try check(amqp_get_rpc_reply(connection), "asking for at most \(prefetch) messages")
         var pieces = Pieces()
         let name = pieces.add(queue)
@@ -167,12 +171,17 @@ final class RabbitMQConnection {
     /// - Returns: a verdict for each.
     /// - Throws: `sinkUnavailable`; `CancellationError`.
     func deliver(_ batch: [Delivery], isCancelled: () -> Bool) throws -> [DeliveryVerdict] {
-        var flight = Flight(verdicts: Array(repeating: nil, count: batch.count)), next = 0
+        var flight = Flight(verdicts: Array(repeating: nil, count: batch.count)), next = 0, blocked: Set<String> = []
         var deadline = ContinuousClock.now + configuration.patience
         while next < batch.count || !flight.outstanding.isEmpty {
             if isCancelled() { throw CancellationError() }
             var isFull = false
             while next < batch.count, !isBlocked, flight.outstanding.count < configuration.window, flight.bytes < Self.mostBytes {
+                if let verdict = unfit(batch[next], &blocked) {
+                    flight.verdicts[next] = verdict
+                    next += 1
+                    continue
+                }
                 let size = batch[next].event.payload.count
                 if next.isMultiple(of: Self.writes) || size > Self.writes << 9, tandem_amqp_wait(connection, -1, true, 0) & 4 == 0 {
                     isFull = true
@@ -284,6 +293,26 @@ final class RabbitMQConnection {
             }
         }
         try check(status, "publishing")
+    }
+
+    /// What a message cannot carry is refused before it is sent: a broker would end the connection for it.
+    private func unfit(_ delivery: Delivery, _ blocked: inout Set<String>) -> DeliveryVerdict? {
+        let event = delivery.event
+        if let key = event.key, blocked.contains(key) { return .held }
+        let texts = [("topic", event.topic), ("routing key", routingKey(of: event)), ("content type", event.contentType)]
+        let problem =
+            if let text = texts.first(where: { $0.1.utf8.count > Self.longestText }) {
+                "the \(text.0) has \(text.1.utf8.count) bytes of \(Self.longestText)"
+            } else if let header = event.headers.first(where: { $0.name.utf8.count > Self.longestText }) {
+                "the name of a header has \(header.name.utf8.count) bytes of \(Self.longestText)"
+            } else if event.headers.reduce(0, { $0 + $1.name.utf8.count + $1.value.utf8.count }) > Self.mostHeaders {
+                "the headers have more than \(Self.mostHeaders) bytes"
+            } else {
+                String?.none
+            }
+        guard let problem else { return nil }
+        if let key = event.key { blocked.insert(key) }
+        return .refused(because: "RabbitMQ cannot carry the event: \(problem)", nextStep: "publish it with shorter ones, and `tandem outbox drop` this one")
     }
 
     /// Texts one behind the other, as the library wants bytes that stay where they are.

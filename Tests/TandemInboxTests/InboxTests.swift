@@ -190,6 +190,53 @@ struct InboxTests {
         }
     }
 
+    @Test("a message that always takes too long is given up, and those beside it are handled")
+    func slow() async throws {
+        try await withNodes { test in
+            for number in 1...3 { try await sql(try test.conninfo("n1"), "SELECT tandem.publish('t', 'k\(number)', '\(number)')") }
+            let relay = try relay(test)
+            var options = InboxConsumer.Options()
+            (options.poll, options.wait, options.attempts, options.timeout) = (.milliseconds(20), .milliseconds(5), 2, .seconds(3))
+            let consumer = InboxConsumer(test.cluster, on: "n2", queue: "orders", options: options) { message, branch in
+                let body = String(decoding: message.event.payload, as: UTF8.self)
+                try await branch.execute("INSERT INTO handled (key, body) VALUES (\(message.event.key), \(body))")
+                while body == "2" { _ = try await branch.query("SELECT 1", as: Int.self) }
+            }
+            try await running({ try await relay.run() }) {
+                try await running({ try await consumer.run() }) {
+                    try await wait(for: "a dead letter", within: .seconds(90)) { try await test.count("n2", "tandem.inbox_dead") > 0 }
+                    try await wait(for: "the others") { try await handled(test).split(separator: ",").sorted() == ["1", "3"] }
+                }
+            }
+            let dead = try await Inbox(test.cluster, on: "n2").dead()
+            #expect(dead.count == 1 && dead[0].error?.hasPrefix("deadlineExceeded") == true)
+        }
+    }
+
+    @Test("an id of a distant future, which could not be forgotten, is refused alone where ids are what is known of events")
+    func distant() async throws {
+        try await withNodes { test in
+            let sink = InboxSink(test.cluster, on: "n2", queue: "orders")
+            func delivery(_ id: String, _ key: String, _ number: Int64) -> Delivery {
+                let event = Event(
+                    id: id, topic: "t", key: key, headers: [], contentType: "text/plain", payload: Array("\(number)".utf8), time: "2026-01-01T00:00:00Z")
+                return Delivery(event, from: "/test/n1", to: "copies", at: .init(window: 1, sequence: number), isPlaceLasting: false)
+            }
+            // Of 2200, and one without a time.
+            let future = "069f2a4c-0000-7000-8000-000000000001", now = try await test.value("n1", "SELECT tandem.event_id()") ?? ""
+            let verdicts = try await sink.deliver([
+                delivery(now, "a", 1), delivery(future, "a", 2), delivery("00000000-0000-4000-8000-000000000001", "a", 3),
+                delivery("00000000-0000-4000-8000-000000000002", "b", 4),
+            ])
+            var refused: TandemError?
+            if case .refused(let error) = verdicts[1] { refused = error }
+            #expect(refused?.code == .eventRefused && refused?.message.contains(future) == true)
+            if case .held = verdicts[2] {} else { Issue.record("the one behind it is to wait") }
+            let queued = try await test.value("n2", "SELECT string_agg(convert_from(payload, 'UTF8'), ',' ORDER BY place) FROM tandem.inbox_queue")
+            #expect(queued == "1,4")
+        }
+    }
+
     @Test("from a sink whose shares become 4, 3 and 1 while it is used: each effect once, in the order of its key")
     func shares() async throws {
         try await withNodes { test in

@@ -99,6 +99,13 @@ struct RelayTests {
                 "INSERT INTO keyed VALUES ('a', 0), ('b', 0), ('c', 0)")
             try await withRelay(test, sink, { $0.lease = .milliseconds(300) }) {
                 try await withRelay(test, sink, cluster: another, { $0.lease = .milliseconds(300) }) {
+                    let thief = Task {
+                        while !Task.isCancelled {
+                            try await test.value("n1", "UPDATE tandem.outbox_sink SET until = '-infinity'")
+                            for _ in 0..<10 { await tick() }
+                        }
+                    }
+                    defer { thief.cancel() }
                     try await withThrowingTaskGroup(of: Void.self) { group in
                         for producer in 0..<producers {
                             group.addTask {
@@ -119,6 +126,7 @@ struct RelayTests {
                         try await group.waitForAll()
                     }
                     try await wait(for: "all events") { Set(sink.events.map(\.id)).count == producers * each }
+                    try await wait(for: "take-overs") { Int(try await test.value("n1", "SELECT epoch FROM tandem.outbox_sink") ?? "") ?? 0 > 5 }
                 }
             }
             var seen: Set<String> = [], versions: [String: [Int]] = [:]
@@ -208,6 +216,36 @@ struct RelayTests {
                 let dead = try await outbox.lag().first?.dead
                 #expect(dead == (policy == .dead ? 1 : 0))
             }
+        }
+    }
+
+    @Test("one attempt is one attempt; those that an operator asks for are all there again", arguments: RelayOptions.Refusal.allCases)
+    func counted(_ policy: RelayOptions.Refusal) async throws {
+        try await withCluster(1, modules: [.outbox]) { test in
+            let sink = RecordingSink(), tries = Locked(0), outbox = Outbox(test.cluster, on: "n1")
+            sink.state.withLock {
+                $0.refuses = { event in
+                    guard event.payload == Array("1".utf8) else { return false }
+                    tries.withLock { $0 += 1 }
+                    return true
+                }
+            }
+            func relaying(_ attempts: Int, _ body: () async throws -> Void) async throws {
+                try await withRelay(test, sink, { ($0.attempts, $0.refusal) = (attempts, policy) }, body)
+            }
+            func isOver(_ attempts: Int) async throws -> Bool {
+                guard let event = try await outbox.parked().first else { return false }
+                return event.attempts == attempts && (policy == .dead ? event.state == .dead : event.dueAt == nil)
+            }
+            for number in 1...2 { try await sql(try test.conninfo("n1"), "SELECT tandem.publish('t', 'k', '\(number)')") }
+            try await relaying(1) {
+                try await wait(for: "its end") { try await isOver(1) }
+                if policy == .dead { try await wait(for: "the one behind it") { sink.texts == ["2"] } }
+            }
+            #expect(tries.withLock { $0 } == 1)
+            _ = try await outbox.retry(sink: "test")
+            try await relaying(3) { try await wait(for: "its end") { try await isOver(3) } }
+            #expect(tries.withLock { $0 } == 4)
         }
     }
 

@@ -74,6 +74,26 @@ struct RabbitMQTests {
         await sink.close()
     }
 
+    @Test("what a message cannot carry is refused alone, and those of its key wait", arguments: ["topic", "type", "name", "headers"])
+    func unfit(_ part: String) async throws {
+        try server.declare("fit")
+        let sink = RabbitMQSink(broker { $0.routing = .fixed("fit") })
+        let long = String(repeating: "x", count: 300)
+        var batch = deliveries(1...6, topic: "t")
+        let good = batch[1].event
+        let event = Event(
+            id: good.id, topic: part == "topic" ? long : good.topic, key: good.key,
+            headers: part == "name" ? [.init(long, "v")] : part == "headers" ? [.init("n", String(repeating: "x", count: 101_000))] : [],
+            contentType: part == "type" ? long : good.contentType, payload: good.payload, time: good.time)
+        batch[1] = Delivery(event, from: batch[1].source, to: batch[1].sink, at: batch[1].place)
+        let verdicts = try await sink.deliver(batch)
+        #expect(verdicts.map(isDelivered) == [true, false, true, true, false, true])
+        if case .refused(let error) = verdicts[1] { #expect(error.code == .eventRefused) } else { Issue.record("it is not refused") }
+        if case .held = verdicts[4] {} else { Issue.record("the one behind it does not wait") }
+        #expect(try await read("fit", 4).count == 4)
+        await sink.close()
+    }
+
     @Test("a full queue, a missing exchange, a wrong password and a broker that is not there make the sink unavailable")
     func unavailable() async throws {
         try server.declare("small", most: 2)

@@ -29,7 +29,7 @@ enum EventSinks {
         case .kafka(let section): try sink(section)
         case .rabbitMQ(let section): try sink(section)
         case .webhook(let section): try sink(section)
-        case .lines: TandemMessaging.LineSink { try StandardOutput.write($0) }
+        case .lines: TandemMessaging.LineSink { try await StandardOutput.write($0) }
         }
     }
 

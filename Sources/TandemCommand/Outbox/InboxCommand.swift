@@ -55,7 +55,7 @@ struct InboxCommand: AsyncParsableCommand {
         @OptionGroup var messages: Messages
 
         mutating func run() async throws {
-            try await InboxCommand.decide(global, messages, "are handled again") { try await $0.retry(consumer: $1, ids: $2) }
+            try await InboxCommand.decide(global, messages, "are in the queue of their consumer again") { try await $0.retry(consumer: $1, ids: $2) }
         }
     }
 

@@ -21,13 +21,18 @@ extension OutboxCommand {
             let nodes = nodes, sinks = try global.file().outbox.sinks
             let (all, failures) = try await global.withCluster { cluster in
                 try await Interruption.cancelling("interrupted") {
-                    try await nodes.each(of: cluster) { node in
-                        var all = try await TandemOutbox.Outbox(cluster, on: node).lag()
-                        for sink in sinks where sink.sources.contains(node) {
-                            if let table = sink.table { all.append(try await table.lag(of: sink.name, on: node, in: cluster)) }
+                    var (all, failures) = try await nodes.each(of: cluster) { try await TandemOutbox.Outbox(cluster, on: $0).lag() }
+                    // A table that is not as it should be hides nothing else.
+                    for sink in sinks {
+                        guard let table = sink.table else { continue }
+                        let more = try await nodes.each(of: cluster) { node in
+                            sink.sources.contains(node) ? [try await table.lag(of: sink.name, on: node, in: cluster)] : []
                         }
-                        return all
+                        all += more.values
+                        // Of a node that does not answer once is enough.
+                        failures += more.failures.filter { new in !failures.contains { $0.node == new.node && $0.code == new.code } }
                     }
+                    return (all, failures)
                 }
             }
             switch global.format {

@@ -23,6 +23,8 @@ public struct InboxConsumer: Sendable {
         public var batch = 100
         /// How often a message is tried before it becomes a dead letter.
         public var attempts = 5
+        /// How long one transaction may take. Where a batch needs more, its messages are handled one by one; a message that needs more alone has failed.
+        public var timeout: Duration = .seconds(30)
         /// The wait before the second attempt, which doubles each time up to ``longestWait``.
         public var wait: Duration = .milliseconds(200)
         /// See ``wait``.
@@ -115,7 +117,9 @@ public struct InboxConsumer: Sendable {
     ///
     /// - Returns: how many.
     private func handle(_ limit: Int, without held: [String]) async throws -> Int {
-        try await cluster[node].transaction { branch in
+        var transaction = TransactionOptions()
+        transaction.timeout = options.timeout
+        return try await cluster[node].transaction(transaction) { branch in
             // One consumer of a queue at a time, for the time of this transaction.
             guard
                 try await branch.query(
@@ -131,15 +135,20 @@ public struct InboxConsumer: Sendable {
             for (place, id, source, topic, key, headers, type, payload, time) in rows {
                 let event = Event(id: id, topic: topic, key: key, headers: Event.Header.read(headers), contentType: type, payload: payload, time: time)
                 let message = InboxMessage(event: event, source: source, place: place)
-                do { try await handler(message, branch) } catch let error as TandemError where !error.isOfMessage {
+                do {
+                    try await handler(message, branch)
+                    // Alone it is also at fault where the time is over now.
+                    if place == rows.last?.0 {
+                        try await branch.execute(
+                            "DELETE FROM tandem.inbox_queue WHERE queue = \(queue) AND place = ANY (\(rows.map(\.0))::int8[])", rows: rows.count...rows.count)
+                    }
+                } catch let error as TandemError where !error.isOfMessage {
                     // A deadlock, a conflict, a full disk, a node that is gone: not the message's fault.
                     throw error
                 } catch {
                     throw Failure(message: message, cause: error)
                 }
             }
-            try await branch.execute(
-                "DELETE FROM tandem.inbox_queue WHERE queue = \(queue) AND place = ANY (\(rows.map(\.0))::int8[])", rows: rows.count...rows.count)
             return rows.count
         }
     }

@@ -159,8 +159,11 @@ struct RelayRun {
                         "tandem.sink": "\(store.sink)", "tandem.event": "\(delivery.event.id)", "tandem.topic": "\(delivery.event.topic)",
                         "tandem.reason": "\(error)",
                     ])
+                let isOver = options.attempts == 1, isDead = isOver && options.refusal == .dead
                 try await store.park(
-                    [delivery.place.sequence], of: window, retryIn: options.delay(1), error: "\(error.code): \(error.message)", epoch: lease.epoch)
+                    [delivery.place.sequence], of: window, retryIn: isOver ? nil : options.delay(1), isDead: isDead, error: "\(error.code): \(error.message)",
+                    epoch: lease.epoch)
+                if isDead { continue }
                 if let key = delivery.event.key { parked.insert(key) }
                 parkedDue = .now
             }
@@ -233,8 +236,7 @@ struct RelayRun {
                 case .held: break
                 case .refused(let error):
                     relay.telemetry.refused()
-                    // The one before it was set aside counts.
-                    let isOver = head.attempts + 2 >= options.attempts
+                    let isOver = head.attempts + 1 >= options.attempts
                     try await store.failed(
                         head.delivery.place.sequence, retryIn: isOver ? nil : options.delay(head.attempts + 1), isDead: isOver && options.refusal == .dead,
                         error: "\(error.code): \(error.message)", epoch: lease.epoch)

@@ -42,7 +42,8 @@ CREATE INDEX outbox_xid ON tandem.outbox (xid, seq);
 -- One row. What the limits are, and of which server, on which timeline, the snapshots below are.
 CREATE TABLE tandem.outbox_settings (
     is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
-    payload_limit integer NOT NULL DEFAULT 1048576,
+    -- A publication is held against it from 64,000 bytes on.
+    payload_limit integer NOT NULL DEFAULT 1048576 CHECK (payload_limit >= 64000),
     -- How long events stay for replays. A slot is left after a sixth of it, or when it is as large as this.
     keep interval NOT NULL DEFAULT '1 day',
     slot_bytes bigint NOT NULL DEFAULT 1073741824,
@@ -170,10 +171,10 @@ DECLARE
     largest integer;
 BEGIN
     SELECT s.payload_limit INTO largest FROM tandem.outbox_settings s;
-    IF octet_length($3) > largest OR octet_length($5::text) > 65536 OR octet_length($1) > 1024 OR octet_length($2) > 1024 THEN
+    IF octet_length($3) > largest OR octet_length($5::text) > 65536 OR octet_length($1) > 1024 OR octet_length($2) > 1024 OR octet_length($4) > 255 THEN
         RAISE EXCEPTION USING ERRCODE = 'TD513', MESSAGE = 'the event is too large',
-            DETAIL = format('payload %s of %s bytes, headers %s of 65536, topic %s and key %s of 1024 each', octet_length($3), largest,
-                coalesce(octet_length($5::text), 0), octet_length($1), coalesce(octet_length($2), 0)),
+            DETAIL = format('payload %s of %s bytes, headers %s of 65536, topic %s and key %s of 1024 each, content type %s of 255', octet_length($3), largest,
+                coalesce(octet_length($5::text), 0), octet_length($1), coalesce(octet_length($2), 0), octet_length($4)),
             HINT = 'Store the data in a table or an object store, and publish a reference to it.';
     END IF;
     IF $7 > clock_timestamp() THEN
@@ -198,7 +199,8 @@ DECLARE
 BEGIN
     IF pg_catalog.octet_length($3) OPERATOR(pg_catalog.+) pg_catalog.octet_length($1) OPERATOR(pg_catalog.+) coalesce(pg_catalog.octet_length($2), 0)
         OPERATOR(pg_catalog.+) coalesce(pg_catalog.octet_length($5::pg_catalog.text), 0) OPERATOR(pg_catalog.>) 64000 OR $7 IS NOT NULL
-        OR pg_catalog.octet_length($1) OPERATOR(pg_catalog.>) 1024 OR pg_catalog.octet_length($2) OPERATOR(pg_catalog.>) 1024 THEN
+        OR pg_catalog.octet_length($1) OPERATOR(pg_catalog.>) 1024 OR pg_catalog.octet_length($2) OPERATOR(pg_catalog.>) 1024
+        OR pg_catalog.octet_length($4) OPERATOR(pg_catalog.>) 255 THEN
         IF tandem.outbox_put_aside($1, $2, $3, $4, $5, event, $7) THEN
             RETURN event;
         END IF;
@@ -668,8 +670,9 @@ BEGIN
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    INSERT INTO tandem.outbox_parked (sink, seq, share, number, state, due_at, error, at, id, topic, key, headers, content_type, payload)
-    SELECT $1, o.seq, $2, $4, $6, $7, $8, o.at, o.id, o.topic, o.key, o.headers, o.content_type, o.payload
+    -- One that the sink has refused was tried once; those behind it were not.
+    INSERT INTO tandem.outbox_parked (sink, seq, share, number, state, attempts, due_at, error, at, id, topic, key, headers, content_type, payload)
+    SELECT $1, o.seq, $2, $4, $6, ($8 IS NOT NULL)::integer, $7, $8, o.at, o.id, o.topic, o.key, o.headers, o.content_type, o.payload
     FROM tandem.outbox o WHERE o.seq = ANY ($5)
     ON CONFLICT DO NOTHING;
     RETURN true;

@@ -17,15 +17,16 @@ extension OutboxStore {
     /// - Parameters:
     ///   - sequences: their numbers.
     ///   - window: their window.
-    ///   - delay: until the first attempt; `nil` for when those before them are gone.
-    ///   - error: why.
+    ///   - delay: until the next attempt; `nil` for none before an operator wants it.
+    ///   - isDead: whether they are given up, and their keys flow on.
+    ///   - error: why; `nil` for those that were not tried.
     ///   - epoch: the lease's.
     /// - Throws: ``Fenced``; `TandemError`.
-    func park(_ sequences: [Int64], of window: OutboxWindow, retryIn delay: Duration, error: String?, epoch: Int64) async throws {
+    func park(_ sequences: [Int64], of window: OutboxWindow, retryIn delay: Duration?, isDead: Bool = false, error: String?, epoch: Int64) async throws {
         let answer = try await result(
             """
-            SELECT tandem.outbox_park(\(sink), \(share)::int2, \(epoch)::int8, \(window.number)::int8, \(sequences)::int8[], 'parked',
-                pg_catalog.clock_timestamp() + \(delay.wholeMilliseconds)::int8 * interval '1 ms', \(error))
+            SELECT tandem.outbox_park(\(sink), \(share)::int2, \(epoch)::int8, \(window.number)::int8, \(sequences)::int8[], \(isDead ? "dead" : "parked"),
+                coalesce(pg_catalog.clock_timestamp() + \(delay?.wholeMilliseconds)::int8 * interval '1 ms', 'infinity'), \(error))
             """)
         if answer.text(0, 0) != "t" { throw Fenced() }
     }

@@ -216,6 +216,7 @@ let package = Package(
             of: "TandemOutbox",
             [
                 "TandemCore", "TandemLocal", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemMessaging", "TandemTestSupport", logging,
+                .product(name: "MetricsTestKit", package: "swift-metrics"),
             ]),
         tests(
             of: "TandemInbox",
@@ -246,7 +247,7 @@ let package = Package(
         tests(of: "TandemLocal", ["TandemCore"]),
         tests(of: "TandemTestKit", ["TandemCore", "TandemLocal", "TandemPostgres", "TandemTestSupport"]),
         tests(of: "TandemChaos", ["TandemCore", "TandemTestSupport"]),
-        tests(of: "TandemConfiguration", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas"]),
+        tests(of: "TandemConfiguration", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", "TandemOutbox"]),
         tests(of: "TandemCommand", ["Tandem", "TandemCore", "TandemTransactions"]),
         .testTarget(name: "DocsTests", dependencies: ["TandemCore"], swiftSettings: house),
         .testTarget(name: "TidyTests", swiftSettings: house),

@@ -57,7 +57,18 @@ extension Inbox {
     ///
     /// - Throws: `notInitialised`; `nodeUnreachable` and kin. Cancellation ends it between two statements.
     public func forget() async throws {
-        while try await result("SELECT f.emptied FROM tandem.inbox_forget() f").text(0, 0) != nil { try Task.checkCancellation() }
+        while true {
+            let forgotten = try await result("SELECT f.emptied, f.blocked FROM tandem.inbox_forget() f")
+            if forgotten.text(0, 0) == nil {
+                if let slot = forgotten.text(0, 1) {
+                    cluster.configuration.logger.warning(
+                        "messages that were received long ago cannot be forgotten: a transaction, perhaps a prepared one, has their part of the inbox",
+                        metadata: ["tandem.node": "\(node)", "tandem.table": "tandem.inbox_\(slot)"])
+                }
+                break
+            }
+            try Task.checkCancellation()
+        }
         var page: Int64? = 0
         while let from = page {
             try Task.checkCancellation()

@@ -24,7 +24,13 @@ extension Outbox {
                         metadata: ["tandem.node": "\(node)", "tandem.blockers": "\(state.blockers.joined(separator: ", "))"])
                 }
                 blockers = state.blockers
-                for lag in try await lag() {
+                let lags = try await lag()
+                // One that is forgotten is in no answer.
+                for (name, telemetry) in sinks where !lags.contains(where: { $0.sink == name }) {
+                    telemetry.observed(.init(node: node, sink: name, events: 0, seconds: 0, shares: 1, led: 0, relay: nil, parked: 0, dead: 0))
+                    sinks[name] = nil
+                }
+                for lag in lags {
                     let telemetry = sinks[lag.sink] ?? Telemetry(cluster.configuration, node, lag.sink)
                     sinks[lag.sink] = telemetry
                     telemetry.observed(lag)

@@ -22,8 +22,8 @@ public struct Outbox: Sendable {
         self.node = node
     }
 
-    func result(_ sql: SQL) async throws -> ResultSet {
-        do { return try await cluster[node].result(of: sql) } catch let error as TandemError { throw OutboxError.named(error) }
+    func result(_ sql: SQL, within time: Duration = Node.patience) async throws -> ResultSet {
+        do { return try await cluster[node].result(of: sql, timeout: time) } catch let error as TandemError { throw OutboxError.named(error) }
     }
 
     // MARK: Looking
@@ -125,7 +125,7 @@ public struct Outbox: Sendable {
     /// - Returns: how many will be sent.
     /// - Throws: as ``lag()`` does.
     public func rebase(from sequence: Int64) async throws -> Int {
-        try await cluster[node].result(of: "SELECT tandem.outbox_rebase(\(sequence)::int8)", timeout: .seconds(3600)).text(0, 0).flatMap { Int($0) } ?? 0
+        try await result("SELECT tandem.outbox_rebase(\(sequence)::int8)", within: .seconds(3600)).text(0, 0).flatMap { Int($0) } ?? 0
     }
 
     /// Forgets a sink, with what it has refused: as long as it is known, everything that it has not got is kept.

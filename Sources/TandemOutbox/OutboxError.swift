@@ -7,7 +7,7 @@ enum OutboxError {
         switch error.sqlState {
         case .eventTooLarge?: (code, next) = (.eventTooLarge, "store the data in a table or an object store, and publish a reference to it")
         case .outboxRestored?: (code, next) = (.outboxRestored, "`tandem outbox rebase` decides from where on events are sent")
-        case .outboxForgotten?: (code, next) = (.notFound, "`tandem outbox lag` tells what is kept")
+        case .outboxForgotten?: (code, next) = (.notFound, "take a later time; `keep` of tandem.outbox_settings says for how long events stay")
         case .outboxSinkUnknown?: (code, next) = (.notFound, "`tandem outbox lag` lists the sinks")
         case .undefinedFunction?, .undefinedTable?: (code, next) = (.notInitialised, "run `tandem init`")
         default: return error

@@ -86,6 +86,7 @@ struct InboxCommand: AsyncParsableCommand {
     private static func decide(
         _ global: GlobalOptions, _ messages: Messages, _ done: String, _ body: @escaping @Sendable (Inbox, String, [String]) async throws -> Int
     ) async throws {
+        try OutboxCommand.check(messages.ids)
         let name = try NodeName(messages.node), consumer = messages.consumer, ids = messages.ids
         let count = try await global.withCluster { cluster in
             try await Interruption.cancelling("interrupted; `tandem inbox ls` shows what is left") { try await body(Inbox(cluster, on: name), consumer, ids) }

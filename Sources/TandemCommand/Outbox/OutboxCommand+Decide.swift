@@ -1,4 +1,5 @@
 import ArgumentParser
+import Foundation
 import TandemCluster
 import TandemCore
 import TandemOutbox
@@ -21,6 +22,7 @@ extension OutboxCommand {
 
         mutating func run() async throws {
             let sink = sink, events = events
+            try OutboxCommand.check(events)
             try await OutboxCommand.decide(global, nodes, "are tried again") { try await $0.retry(sink: sink, ids: events.isEmpty ? nil : events) }
         }
     }
@@ -41,22 +43,28 @@ extension OutboxCommand {
 
         mutating func run() async throws {
             let sink = sink, events = events
+            try OutboxCommand.check(events)
             try await OutboxCommand.decide(global, nodes, "are dropped") { try await $0.drop(sink: sink, ids: events) }
         }
     }
 
+    /// Looks whether ids can be those of events.
+    static func check(_ ids: [String]) throws {
+        for id in ids where UUID(uuidString: id) == nil { throw ValidationError("\(id) is not an id: `ls` shows them.") }
+    }
+
     private static func decide(_ global: GlobalOptions, _ nodes: Nodes, _ done: String, _ body: @escaping @Sendable (Outbox) async throws -> Int) async throws {
-        let count = try await global.withCluster { cluster in
+        let (counts, failures) = try await global.withCluster { cluster in
             try await Interruption.cancelling("interrupted; `tandem outbox ls` shows what is left") {
-                var count = 0
-                for outbox in try nodes.outboxes(of: cluster) { count += try await body(outbox) }
-                return count
+                try await nodes.each(of: cluster) { [try await body(Outbox(cluster, on: $0))] }
             }
         }
+        let count = counts.reduce(0, +)
         switch global.format {
         case .json: try Output.write(JSON.object([("events", .number(count))]))
         case .table: try Output.write(text: "\(count) events \(done)")
         }
+        try Nodes.end(with: failures)
         if count == 0 { throw Ending(.notFound) }
     }
 
@@ -77,21 +85,25 @@ extension OutboxCommand {
 
         mutating func run() async throws {
             let nodes = nodes, sink = sink, age = since.duration
-            let starts = try await global.withCluster { cluster in
+            let (starts, failures) = try await global.withCluster { cluster in
                 try await Interruption.cancelling("interrupted; some sources are replayed or none") {
-                    var starts: [(NodeName, String)] = []
-                    for outbox in try nodes.outboxes(of: cluster) where try await outbox.lag().contains(where: { $0.sink == sink }) {
-                        starts.append((outbox.node, try await outbox.replay(sink: sink, since: age)))
+                    try await nodes.each(of: cluster) { node -> [(NodeName, String)] in
+                        let outbox = Outbox(cluster, on: node)
+                        guard try await outbox.lag().contains(where: { $0.sink == sink }) else { return [] }
+                        return [(node, try await outbox.replay(sink: sink, since: age))]
                     }
-                    return starts
                 }
             }
-            if starts.isEmpty { throw TandemError(.notFound, "no node knows the sink \(sink)", nextStep: "`tandem outbox lag` lists the sinks") }
+            if starts.isEmpty && failures.isEmpty {
+                throw TandemError(.notFound, "no node knows the sink \(sink)", nextStep: "`tandem outbox lag` lists the sinks")
+            }
             switch global.format {
+            case _ where starts.isEmpty: break
             case .json:
                 try Output.write(JSON.object([("replayed", .object(starts.map { ($0.0.rawValue, .string($0.1)) }))]))
             case .table: for (node, start) in starts { try Output.write(text: "\(node): everything since \(start) is sent again") }
             }
+            try Nodes.end(with: failures)
         }
     }
 
@@ -116,17 +128,16 @@ extension OutboxCommand {
 
         mutating func run() async throws {
             let nodes = nodes, sink = sink
-            let removed = try await global.withCluster { cluster in
+            let (removed, failures) = try await global.withCluster { cluster in
                 try await Interruption.cancelling("interrupted; `tandem outbox lag` shows what is left") {
-                    var removed: [NodeName] = []
-                    for outbox in try nodes.outboxes(of: cluster) where try await outbox.remove(sink: sink) { removed.append(outbox.node) }
-                    return removed
+                    try await nodes.each(of: cluster) { try await Outbox(cluster, on: $0).remove(sink: sink) ? [$0] : [] }
                 }
             }
             switch global.format {
             case .json: try Output.write(JSON.object([("nodes", .array(removed.map { .string($0.rawValue) }))]))
             case .table: for node in removed { try Output.write(text: "\(node): the sink \(sink) is forgotten") }
             }
+            try Nodes.end(with: failures)
             if removed.isEmpty { throw TandemError(.notFound, "no node knows the sink \(sink)", nextStep: "`tandem outbox lag` lists the sinks") }
         }
     }

@@ -14,9 +14,6 @@ struct OutboxCommand: AsyncParsableCommand {
         @Option(help: "Only this node.")
         var node: String?
 
-        /// The outboxes that are meant.
-        func outboxes(of cluster: Cluster) throws -> [Outbox] { try names(of: cluster).map { Outbox(cluster, on: $0) } }
-
         private func names(of cluster: Cluster) throws -> [NodeName] {
             let all = cluster.configuration.nodes.map(\.name)
             guard let name = try node.map({ try NodeName($0) }) else { return all }

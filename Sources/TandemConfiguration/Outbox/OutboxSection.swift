@@ -84,6 +84,9 @@ public struct OutboxSection: Sendable {
         if let value = section["refusal"] { options.refusal = try value.choice(RelayOptions.Refusal.allCases.map { ($0.rawValue, $0) }) }
         if let value = section["shares"] { options.shares = try value.integer(in: 1...OutboxRelay.mostShares) }
         let sources = try section["from"]?.list("a list of nodes").map { try $0.choice(nodes) } ?? cluster.nodes.map(\.name)
+        if let value = section["from"], sources.isEmpty || Set(sources).count < sources.count {
+            throw value.error("each source stands once, and there is at least one", next: "leave `from` out for all nodes")
+        }
         let table = try section["table"].map { try OutboxTable($0) }
         if table != nil {
             if let value = section["topics"] ?? section["from_start"] ?? section["refusal"] ?? section["shares"] {

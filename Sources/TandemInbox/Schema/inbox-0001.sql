@@ -235,7 +235,8 @@ AS $function$
     RETURNING d.*
 $function$;
 
--- Forgets days: raises the floor to `keep` days ago, at most 14, and empties at most one slot below it. `blocked` names a slot that somebody uses. False, again later.
+-- Forgets days: raises the floor to `keep` days ago, at most 14, and empties at most one slot below it. `blocked` names a slot that somebody uses.
+-- Neither: there was nothing to do, or somebody else is at it.
 CREATE FUNCTION tandem.inbox_forget(keep integer DEFAULT 14, OUT emptied integer, OUT blocked integer)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'
 AS $function$
@@ -249,7 +250,9 @@ BEGIN
     -- Of messages that came through in the end.
     DELETE FROM tandem.inbox_attempt a WHERE a.at < clock_timestamp() - interval '14 days';
     -- One at a time: the floor must never fall.
-    PERFORM pg_advisory_xact_lock('tandem.inbox_floor'::regclass::oid::integer, 1);
+    IF NOT pg_try_advisory_xact_lock('tandem.inbox_floor'::regclass::oid::integer, 1) THEN
+        RETURN;
+    END IF;
     SELECT f.last_value INTO floor FROM tandem.inbox_floor f;
     IF today - $1 > floor THEN
         floor := today - $1;
@@ -258,6 +261,9 @@ BEGIN
     FOR candidate IN today + 15 .. floor + 31 LOOP
         IF pg_relation_size(format('tandem.inbox_%s', candidate & 31)::regclass) > 0 THEN
             BEGIN
+                EXECUTE format('LOCK TABLE tandem.inbox_%s IN ACCESS EXCLUSIVE MODE', candidate & 31);
+                -- Ids of up to 14 days ahead are taken, and it may be past midnight now.
+                CONTINUE WHEN date_part('epoch', clock_timestamp())::bigint / 86400 + 14 >= candidate;
                 EXECUTE format('TRUNCATE tandem.inbox_%s', candidate & 31);
                 emptied := candidate & 31;
                 EXIT;

@@ -239,10 +239,11 @@ BEGIN
     -- A look that finds nothing takes no transaction id.
     IF EXISTS (SELECT FROM tandem.outbox_delayed d WHERE d.due_at <= clock_timestamp()) THEN
         own := pg_current_xact_id();
-        WITH due AS (
-            DELETE FROM tandem.outbox_delayed d
-            WHERE (d.due_at, d.id) IN (
-                SELECT n.due_at, n.id FROM tandem.outbox_delayed n WHERE n.due_at <= clock_timestamp() ORDER BY n.due_at, n.id LIMIT $1 FOR UPDATE SKIP LOCKED)
+        -- Chosen once: a subquery would be asked again for each row, and pass over what it has locked.
+        WITH chosen AS MATERIALIZED (
+            SELECT n.due_at, n.id FROM tandem.outbox_delayed n WHERE n.due_at <= clock_timestamp() ORDER BY n.due_at, n.id LIMIT $1 FOR UPDATE SKIP LOCKED
+        ), due AS (
+            DELETE FROM tandem.outbox_delayed d USING chosen c WHERE d.due_at = c.due_at AND d.id = c.id
             RETURNING d.*
         )
         INSERT INTO tandem.outbox (xid, id, topic, key, headers, content_type, payload)
@@ -881,8 +882,8 @@ DECLARE
 BEGIN
     SELECT * INTO start FROM tandem.outbox_history h WHERE h.at <= $3 ORDER BY h.at DESC LIMIT 1;
     IF NOT FOUND THEN
-        RAISE EXCEPTION USING ERRCODE = 'TD510', MESSAGE = 'events of that time are not kept any more',
-            DETAIL = format('the earliest possible start is %s', (SELECT min(h.at) FROM tandem.outbox_history h));
+        RAISE EXCEPTION USING ERRCODE = 'TD510', MESSAGE = format('nothing is kept of that time; the earliest possible start is %s',
+            coalesce((SELECT min(h.at) FROM tandem.outbox_history h)::text, 'now'));
     END IF;
     -- Nobody opens the window of that number meanwhile, and nobody divides the sink.
     IF NOT tandem.outbox_lock($1) THEN

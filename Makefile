@@ -31,7 +31,7 @@ test: bootstrap-tests ## builds and runs every test
 # What `make test` runs a sixtieth of.
 soak: bootstrap-tests ## runs the long cases as they are written: 10,000 sagas with a hundred kills, 200 of relays
 	$(SWIFT) build --build-tests
-	TANDEM_SOAK=1 $(SWIFT) test --disable-xctest --skip-build --filter 'SagaStormTests|OutboxCrashTests|OutboxStormTests|EndToEndTests|RingTests|BystanderTests'
+	TANDEM_SOAK=1 $(SWIFT) test --disable-xctest --skip-build --filter 'SagaStormTests|OutboxCrashTests|OutboxStormTests|EndToEndTests|RingTests|BystanderTests|RelayTests/(late|outage)'
 
 # The driver, the protocol and recovery; TANDEM_TEST_PG_BIN does the same for whatever else lies on the machine.
 test-18: bootstrap-tests ## runs the tests of driver, protocol and recovery on PostgreSQL 18

@@ -37,22 +37,23 @@ private final class TallySink: Sink {
     func close() async {}
 }
 
-// Cases 3 and 5: what takes long and has nothing to do with the events. A sixtieth of ten minutes' events in `make test`, all in `make soak`.
+// Cases 3 and 5: what takes long and has nothing to do with the events. A sixtieth of ten and thirty minutes in `make test`, all in `make soak`.
 
 @Suite("Transactions that stay open hold up no events")
 struct BystanderTests {
     private static let patience = Duration.seconds(Soak.count(3600) + 90)
-    /// Events of ten minutes, 2,000 a second.
-    private static let number = Soak.count(1_200_000)
+    /// Events a second.
+    private static let rate = 2000
 
-    /// Publishes the numbers of a range, twenty a transaction, from four tasks.
-    private func publish(_ range: Range<Int>, on cluster: Cluster) async throws {
+    /// Publishes the numbers of a range, twenty a transaction, from four tasks, each number when it is its turn.
+    private func publish(_ range: Range<Int>, since begin: ContinuousClock.Instant, on cluster: Cluster) async throws {
         let each = 20, producers = 4
         try await withThrowingTaskGroup(of: Void.self) { group in
             for producer in 0..<producers {
                 group.addTask {
                     for start in stride(from: range.lowerBound + producer * each, to: range.upperBound, by: producers * each) {
                         let last = min(start + each, range.upperBound) - 1
+                        while ContinuousClock.now < begin + .milliseconds(start * 1000 / Self.rate) { await tick() }
                         try await cluster["n1"].execute(
                             "SELECT count(tandem.publish('t', 'k' || (i % 7), i::text)) FROM generate_series(\(start)::int, \(last)::int) i")
                     }
@@ -62,13 +63,29 @@ struct BystanderTests {
         }
     }
 
-    /// Publishes all numbers, leaves a slot of the ring after each tenth of them, and waits until the sink has everything and says so.
-    private func publishAll(_ sink: TallySink, _ ring: TightRing, on cluster: Cluster) async throws {
+    /// Publishes for so long, leaves a slot of the ring after each tenth of it, and waits until the sink has everything and says so.
+    private func publishAll(_ number: Int, _ sink: TallySink, _ ring: TightRing, on cluster: Cluster) async throws {
+        let begin = ContinuousClock.now, longest = Locked(0.0)
+        let watch = Task {
+            while !Task.isCancelled {
+                let seconds = try await Outbox(cluster, on: "n1").lag().map(\.seconds).max() ?? 0
+                longest.withLock { $0 = max($0, seconds) }
+                for _ in 0..<50 { await tick() }
+            }
+        }
+        defer { watch.cancel() }
         for part in 0..<10 {
-            try await publish(part * Self.number / 10..<(part + 1) * Self.number / 10, on: cluster)
+            try await publish(part * number / 10..<(part + 1) * number / 10, since: begin, on: cluster)
             _ = try await ring.keepHouse()
         }
-        try await wait(for: "all events", within: Self.patience) { sink.distinct == Self.number }
+        try await wait(for: "all events", within: Self.patience) { sink.distinct == number }
+        if Soak.isWhole {
+            let published = Duration.seconds(number / Self.rate)
+            #expect(longest.withLock { $0 } < 1, "the lag")
+            #expect(ContinuousClock.now - begin < published / 0.95, "the throughput")
+        }
+        watch.cancel()
+        _ = await watch.result
         try await wait(for: "no lag") { try await Outbox(cluster, on: "n1").lag().allSatisfy { $0.events == 0 && $0.seconds == 0 } }
         // Each part left the slot that it found; with seven of them no empty one is left, unless some were emptied.
         #expect(try await ring.lap() >= 7)
@@ -93,10 +110,10 @@ struct BystanderTests {
     @Test("case 3: what is prepared in another database of the server, and decided by nobody, holds up no event and keeps no slot")
     func orphan() async throws {
         try await withCluster(1, modules: [.outbox]) { test in
-            let ring = try await TightRing(test), sink = TallySink(Self.number)
+            let number = Soak.count(600 * Self.rate), ring = try await TightRing(test), sink = TallySink(number)
             try await withOrphan(test) { gid in
                 try await relaying(test.cluster, to: sink) {
-                    try await publishAll(sink, ring, on: test.cluster)
+                    try await publishAll(number, sink, ring, on: test.cluster)
                     // It is in every snapshot, and in nobody's way.
                     try await ring.empty(within: Self.patience)
                     let isListed =
@@ -128,13 +145,13 @@ struct BystanderTests {
     func reader(_ table: String) async throws {
         try await withCluster(1, modules: [.outbox]) { test in
             // What sessions have counted is known when they are over: so nobody but these uses the node.
-            let cluster = try test.another(), ring = try await TightRing(test, cluster), sink = TallySink(Self.number)
+            let number = Soak.count(1800 * Self.rate), cluster = try test.another(), ring = try await TightRing(test, cluster), sink = TallySink(number)
             defer { cluster.close() }
             let reader = try await test.session("n1")
             try await reader.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
             try await reader.run("SELECT count(*) FROM \(table)")
             try await relaying(cluster, to: sink) {
-                try await publishAll(sink, ring, on: cluster)
+                try await publishAll(number, sink, ring, on: cluster)
                 if table == "account" {
                     // Its snapshot is older than all events; that keeps no slot.
                     try await ring.empty(within: Self.patience)
@@ -152,7 +169,7 @@ struct BystanderTests {
             }
             // No vacuum could take them away as long as the reader is there.
             let found = try await rows(test)
-            #expect(found.inserted >= Self.number && found.windows > 10, "\(found)")
+            #expect(found.inserted >= number && found.windows > 10, "\(found)")
             #expect(found.dead < 1000 && found.dead * 2 < found.windows, "\(found)")
             try await reader.run("COMMIT")
             await reader.close()

@@ -82,8 +82,18 @@ struct RelayTests {
                 try await wait(for: "the one that has committed") { sink.texts == ["0", "4"] }
                 try await open.run("COMMIT")
                 try await wait(for: "the late one, though nothing else happens") { sink.texts == ["0", "4", "1"] }
+                // Whoever decides comes after five minutes.
+                let period = Soak.period(.seconds(300))
+                try await wait(for: "the age of what is prepared", within: period + .seconds(30)) {
+                    try await test.count(
+                        "n1",
+                        "pg_prepared_xacts WHERE database = current_database() AND prepared < clock_timestamp() - interval '\(period.components.seconds) s'")
+                        == 2
+                }
+                try await sql(try test.conninfo("n1"), "SELECT tandem.publish('t', 'c', '5')")
+                try await wait(for: "one that is published meanwhile") { sink.texts == ["0", "4", "1", "5"] }
                 try await sql(try test.conninfo("n1"), "ROLLBACK PREPARED 'never one'", "COMMIT PREPARED 'late one'")
-                try await wait(for: "the prepared one") { sink.texts == ["0", "4", "1", "2"] }
+                try await wait(for: "the prepared one") { sink.texts == ["0", "4", "1", "5", "2"] }
                 await open.close()
             }
         }
@@ -188,6 +198,42 @@ struct RelayTests {
                 #expect(left.isEmpty)
             }
             #expect(Set(sink.texts).count == 8 && sink.texts.count == 8)
+        }
+    }
+
+    @Test("case 9: after ten minutes without a sink nothing was set aside; of 100,000 events one is refused, and all but those of its key behind it come")
+    func outage() async throws {
+        let number = Soak.count(100_000), keys = 50, poisoned = number / 2, period = Soak.period(.seconds(600))
+        try await withCluster(1, modules: [.outbox]) { test in
+            let sink = RecordingSink(), outbox = Outbox(test.cluster, on: "n1")
+            sink.state.withLock {
+                $0.isDown = true
+                $0.refuses = { $0.payload == Array("\(poisoned)".utf8) }
+            }
+            try await withRelay(
+                test, sink,
+                {
+                    $0.attempts = 3
+                    $0.refusal = .dead
+                    $0.longestWait = .milliseconds(100)
+                }
+            ) {
+                try await test.value("n1", "SELECT count(tandem.publish('t', 'k' || (i % \(keys)), i::text)) FROM generate_series(1, \(number)) i")
+                try await wait(for: "the end of the outage", within: period + .seconds(60)) {
+                    try await outbox.lag().first.map { $0.seconds >= Double(period.components.seconds) && $0.events >= number } ?? false
+                }
+                #expect(try await outbox.lag().map { [$0.parked, $0.dead] } == [[0, 0]])
+                sink.state.withLock { $0.isDown = false }
+                try await wait(for: "all but one", within: .seconds(120)) { sink.texts.count == number - 1 }
+                try await wait(for: "the dead letter") { try await outbox.lag().map { [$0.parked, $0.dead, $0.events] } == [[0, 1, 0]] }
+            }
+            var last: [String: Int] = [:]
+            for (event, text) in zip(sink.events, sink.texts) {
+                let count = Int(text) ?? 0
+                #expect(count > last[event.key ?? "", default: 0], "\(text) of \(event.key ?? "")")
+                last[event.key ?? ""] = count
+            }
+            #expect(!sink.texts.contains("\(poisoned)"))
         }
     }
 

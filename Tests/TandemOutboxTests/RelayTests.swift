@@ -99,6 +99,38 @@ struct RelayTests {
         }
     }
 
+    @Test("what a late transaction has left is in the lag as long as the sink does not have it")
+    func lateLag() async throws {
+        try await withCluster(1, modules: [.outbox]) { test in
+            let sink = SlowSink(), late = try await test.session("n1"), outbox = Outbox(test.cluster, on: "n1")
+            try await withRelay(test, sink) {
+                try await late.run("BEGIN")
+                for number in 1...3 { try await late.run("SELECT tandem.publish('t', 'a', '\(number)')") }
+                try await late.run("UPDATE tandem.outbox SET at = at - interval '1 hour'")
+                try await sql(try test.conninfo("n1"), "SELECT tandem.publish('t', 'b', '4')")
+                try await wait(for: "the one that has committed") { sink.texts == ["4"] }
+                try await wait(for: "no lag") { try await outbox.lag().map(\.events) == [0] }
+                sink.state.withLock { $0.isDown = true }
+                try await late.run("COMMIT")
+                try await wait(for: "an attempt") { sink.attempts.count > 1 }
+                let lag = try await outbox.lag()
+                #expect(lag[0].events == 3 && lag[0].seconds >= 3600)
+                sink.state.withLock { $0.isDown = false }
+                try await wait(for: "the late ones") { sink.texts == ["4", "1", "2", "3"] }
+                try await wait(for: "no lag") { try await outbox.lag().map(\.events) == [0] }
+                try await late.run("BEGIN")
+                try await late.run("SELECT tandem.publish('t', 'a', '5')")
+                try await sql(try test.conninfo("n1"), "SELECT tandem.publish('t', 'b', '6')")
+                try await wait(for: "the one that has committed") { sink.texts.last == "6" }
+                try await wait(for: "no lag") { try await outbox.lag().map(\.events) == [0] }
+            }
+            // Also where nobody relays.
+            try await late.run("COMMIT")
+            #expect(try await outbox.lag().map { [$0.events, $0.led] } == [[1, 0]])
+            await late.close()
+        }
+    }
+
     @Test("case 1: whoever writes, and whichever of two relays sends: nothing is lost, and each key's events are in its order")
     func order() async throws {
         try await withCluster(1, modules: [.outbox]) { test in

@@ -1000,7 +1000,7 @@ BEGIN
 END
 $function$;
 
--- How far the sinks are: without counting anything. `events` are numbers taken, those of rolled-back transactions included, and those of other shares; the share that is furthest
+-- How far the sinks are: without counting anything but what transactions have left that were late, at most 100,001. `events` are numbers taken, those of rolled-back transactions included, and those of other shares; the share that is furthest
 -- behind counts. `led`: how many of the shares have a relay; `holder` names these.
 CREATE FUNCTION tandem.outbox_lag(
     OUT sink text, OUT shares smallint, OUT led smallint, OUT events bigint, OUT behind interval, OUT parked boolean, OUT holder text) RETURNS SETOF record
@@ -1008,14 +1008,21 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET
 AS $function$
     SELECT s.sink, count(*)::smallint, count(*) FILTER (WHERE s.until > clock_timestamp())::smallint,
         max(greatest(current.events_before + (q.last_value & 68719476735)
-            - coalesce(past.events_before + (greatest(p.acked, p.since_seq) & 68719476735), 0), 0)),
+            - coalesce(past.events_before + (greatest(p.acked, p.since_seq) & 68719476735), 0), 0) + late.events),
         -- The first event that is not confirmed; what is open elsewhere does not count. By one look into the index.
-        max(coalesce(clock_timestamp() - CASE WHEN p.acked >= p.last_seq THEN
+        max(coalesce(clock_timestamp() - late.first, clock_timestamp() - CASE WHEN p.acked >= p.last_seq THEN
             (SELECT o.at FROM tandem.outbox o WHERE o.seq > p.upto_seq ORDER BY o.seq LIMIT 1)
             ELSE (SELECT o.at FROM tandem.outbox o WHERE o.seq > greatest(p.acked, p.since_seq) ORDER BY o.seq LIMIT 1) END, '0')),
         EXISTS (SELECT FROM tandem.outbox_parked k WHERE k.sink = s.sink),
         string_agg(DISTINCT CASE WHEN s.until > clock_timestamp() THEN s.holder END, ', ')
     FROM tandem.outbox_seq q, tandem.outbox_sink s CROSS JOIN LATERAL tandem.outbox_position(s.sink, s.share) p
+        -- Their numbers are lower than where the window begins, or the next one will.
+        CROSS JOIN LATERAL (SELECT count(*) AS events, min(l.at) AS first FROM (
+            SELECT o.at FROM (
+                SELECT u.xid, p.acked AS above FROM unnest(p.late) u (xid) WHERE p.acked < p.last_seq
+                UNION ALL
+                SELECT x.xid, 0 FROM pg_snapshot_xip(p.upto) x (xid)) t
+            JOIN tandem.outbox o ON o.xid = t.xid AND o.seq > t.above AND o.seq <= greatest(p.acked, p.since_seq) LIMIT 100001) l) late
         LEFT JOIN tandem.outbox_slot past ON past.lap = greatest(p.acked, p.since_seq) >> 36, tandem.outbox_slot current
     WHERE current.lap = q.last_value >> 36
     GROUP BY s.sink

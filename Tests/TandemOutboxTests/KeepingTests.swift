@@ -46,14 +46,7 @@ struct KeepingTests {
     private func withRelay(
         _ test: TestCluster, _ sink: any Sink, _ change: (inout RelayOptions) -> Void = { _ in }, _ body: () async throws -> Void
     ) async throws {
-        var options = RelayOptions()
-        options.poll = .milliseconds(20)
-        options.isFromStart = true
-        options.wait = .milliseconds(5)
-        options.lease = .seconds(60)
-        change(&options)
-        let relay = try OutboxRelay(test.cluster, from: "n1", to: "test", sink, options: options)
-        try await running({ try await relay.run() }, body)
+        try await relaying(test.cluster, to: sink, change, body)
     }
 
     private func publish(_ test: TestCluster, _ key: String, _ numbers: ClosedRange<Int>) async throws {

@@ -13,16 +13,7 @@ import Testing
 struct OutboxMetricsTests {
     /// Runs a relay to a sink in memory while the body runs; an event is tried twice.
     private func withRelay(_ test: TestCluster, _ sink: RecordingSink, _ policy: RelayOptions.Refusal, _ body: () async throws -> Void) async throws {
-        var options = RelayOptions()
-        options.poll = .milliseconds(20)
-        options.isFromStart = true
-        options.wait = .milliseconds(5)
-        options.longestWait = .milliseconds(50)
-        options.lease = .seconds(60)
-        options.attempts = 2
-        options.refusal = policy
-        let relay = try OutboxRelay(test.cluster, from: "n1", to: "test", sink, options: options)
-        try await running({ try await relay.run() }, body)
+        try await relaying(test.cluster, to: sink, { ($0.attempts, $0.refusal) = (2, policy) }, body)
     }
 
     /// Publishes numbers, odd and even ones under a key of their own, as if it had been some time ago.

@@ -39,13 +39,16 @@ struct TightRing: Sendable {
 }
 
 /// Runs a relay from n1 to a sink while the body runs.
-func relaying<Value>(_ cluster: Cluster, to sink: any Sink, as name: String = "test", _ body: () async throws -> Value) async throws -> Value {
+func relaying<Value>(
+    _ cluster: Cluster, to sink: any Sink, as name: String = "test", _ change: (inout RelayOptions) -> Void = { _ in }, _ body: () async throws -> Value
+) async throws -> Value {
     var options = RelayOptions()
     options.poll = .milliseconds(20)
     options.isFromStart = true
     options.wait = .milliseconds(5)
     options.longestWait = .milliseconds(50)
     options.lease = .seconds(60)
+    change(&options)
     let relay = try OutboxRelay(cluster, from: "n1", to: name, sink, options: options)
     return try await running({ try await relay.run() }, body)
 }

@@ -26,6 +26,16 @@ package final class KafkaBroker: Sendable {
     private var client: OpaquePointer? { OpaquePointer(bitPattern: clientAddress) }
     private var cluster: OpaquePointer? { OpaquePointer(bitPattern: clusterAddress) }
 
+    /// A broker behind TLS, as localhost, and the file of the certificate that it shows; `scripts/kafka` starts it.
+    package static var encrypted: (address: String, certificate: String)? {
+        let environment = ProcessInfo.processInfo.environment
+        guard let address = environment["TANDEM_TEST_KAFKA_TLS"], let certificate = environment["TANDEM_TEST_KAFKA_CERTIFICATE"] else { return nil }
+        return (address, certificate)
+    }
+
+    /// A broker that wants a user, and knows none; `scripts/kafka` starts it.
+    package static var authenticating: String? { ProcessInfo.processInfo.environment["TANDEM_TEST_KAFKA_SASL"] }
+
     /// Where it listens.
     package let address: String
 

@@ -7,7 +7,7 @@ extension LocalRabbitMQ {
     /// The one that the tests of a process share; started by whoever asks first. Whoever kills one starts his own.
     package static func shared() async throws -> LocalRabbitMQ {
         let start = started.withLock { started in
-            let start = started ?? Task { try await LocalRabbitMQ.start() }
+            let start = started ?? Task { try await LocalRabbitMQ.start(withTLS: true) }
             started = start
             return start
         }

@@ -36,10 +36,10 @@ struct KafkaTests {
     private func isDelivered(_ verdict: DeliveryVerdict) -> Bool { if case .delivered = verdict { true } else { false } }
 
     /// Reads the test's topic as a group until it has had so many different messages.
-    private func read(_ count: Int, group: String = "readers", topic: String? = nil) async throws -> [KafkaMessage] {
+    private func read(_ count: Int, group: String = "readers", topic: String? = nil, from kafka: KafkaConfiguration? = nil) async throws -> [KafkaMessage] {
         let messages = Locked<[KafkaMessage]>([])
         let consumer = try KafkaConsumer(
-            kafka(), topics: [topic ?? self.topic], group: "\(group)-\(self.topic)", retryingAfter: .milliseconds(20), logger: Self.quiet
+            kafka ?? self.kafka(), topics: [topic ?? self.topic], group: "\(group)-\(self.topic)", retryingAfter: .milliseconds(20), logger: Self.quiet
         ) { message in messages.withLock { $0.append(message) } }
         try await running({ try await consumer.run() }) {
             try await wait(for: "\(count) messages", within: .seconds(60)) { messages.withLock { Set($0.map { $0.attribute("id") }).count } >= count }
@@ -158,6 +158,53 @@ struct KafkaTests {
             #expect(error?.message.contains(part) == true, "\(error?.message ?? "")")
         }
         #expect(throws: TandemError.self) { _ = try KafkaSink(KafkaConfiguration(brokers: [])) }
+    }
+
+    @Test("by TLS events arrive, and only a trusted certificate of the broker's name will do", .enabled(if: KafkaBroker.encrypted != nil))
+    func encrypted() async throws {
+        let encrypted = try #require(KafkaBroker.encrypted)
+        func kafka(_ change: (inout KafkaConfiguration) -> Void = { _ in }) -> KafkaConfiguration {
+            self.kafka {
+                $0.brokers = [encrypted.address]
+                $0.patience = .seconds(5)
+                $0.settings["security.protocol"] = "SSL"
+                $0.settings["ssl.ca.location"] = encrypted.certificate
+                change(&$0)
+            }
+        }
+        let sink = try KafkaSink(kafka { $0.patience = .seconds(30) }), sent = deliveries(1...1000)
+        #expect(try await sink.deliver(sent).allSatisfy(isDelivered))
+        #expect(Set(try await read(1000, from: kafka()).compactMap(\.event)) == Set(sent.map(\.event)))
+        await sink.close()
+        for change: (inout KafkaConfiguration) -> Void in [
+            { $0.settings["ssl.ca.location"] = nil },
+            { $0.brokers = [encrypted.address.replacing("localhost", with: "127.0.0.1")] },
+            { $0.settings["security.protocol"] = nil },
+        ] {
+            let sink = try KafkaSink(kafka(change))
+            #expect(await refusal { try await sink.deliver(deliveries(1...1)) }?.code == .sinkUnavailable)
+            await sink.close()
+        }
+    }
+
+    @Test("a broker that does not know the user makes the sink unavailable, by every mechanism", .enabled(if: KafkaBroker.authenticating != nil))
+    func user() async throws {
+        let address = try #require(KafkaBroker.authenticating)
+        for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512", "PLAIN"] {
+            let sink = try KafkaSink(
+                kafka {
+                    $0.brokers = [address]
+                    $0.patience = .seconds(5)
+                    $0.settings["security.protocol"] = "SASL_PLAINTEXT"
+                    $0.settings["sasl.mechanism"] = mechanism
+                    $0.settings["sasl.username"] = "tandem"
+                    $0.settings["sasl.password"] = "hidden"
+                })
+            let error = await refusal { try await sink.deliver(deliveries(1...1)) }
+            #expect(error?.code == .sinkUnavailable && error?.message.contains("SASL") == true, "\(String(describing: error))")
+            #expect("\(String(describing: error))".contains("hidden") == false)
+            await sink.close()
+        }
     }
 
     @Test("a message whose handler fails is handled again, before those behind it")

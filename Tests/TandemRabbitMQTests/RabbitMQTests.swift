@@ -24,6 +24,17 @@ struct RabbitMQTests {
         return broker
     }
 
+    /// The same broker by TLS.
+    private func encrypted(on other: LocalRabbitMQ? = nil, _ change: (inout RabbitMQConfiguration) -> Void = { _ in }) throws -> RabbitMQConfiguration {
+        let tls = try #require((other ?? server).tls)
+        return broker {
+            $0.host = "localhost"
+            $0.port = tls.port
+            $0.tls = .init(certificates: tls.certificate)
+            change(&$0)
+        }
+    }
+
     private func deliveries(_ range: ClosedRange<Int>, topic: String, size: Int = 20) -> [Delivery] {
         range.map { number in
             let event = Event(
@@ -37,9 +48,9 @@ struct RabbitMQTests {
     private func isDelivered(_ verdict: DeliveryVerdict) -> Bool { if case .delivered = verdict { true } else { false } }
 
     /// Reads a queue until it has had so many messages, each acknowledged.
-    private func read(_ queue: String, _ count: Int, on other: LocalRabbitMQ? = nil) async throws -> [RabbitMQMessage] {
+    private func read(_ queue: String, _ count: Int, from broker: RabbitMQConfiguration? = nil) async throws -> [RabbitMQMessage] {
         let messages = Locked<[RabbitMQMessage]>([])
-        let consumer = RabbitMQConsumer(broker(on: other), queue: queue, retryingAfter: .milliseconds(50), logger: quiet) { message in
+        let consumer = RabbitMQConsumer(broker ?? self.broker(), queue: queue, retryingAfter: .milliseconds(50), logger: quiet) { message in
             messages.withLock { $0.append(message) }
         }
         let work = Task { try await consumer.run() }
@@ -115,13 +126,13 @@ struct RabbitMQTests {
         await nobody.close()
     }
 
-    @Test("what is confirmed survives the broker's crash; the sink connects again")
-    func crash() async throws {
+    @Test("what is confirmed survives the broker's crash; the sink connects again, by TLS as well", arguments: [false, true])
+    func crash(isEncrypted: Bool) async throws {
         // Others are at the shared one.
-        let server = try await LocalRabbitMQ.start()
+        let server = try await LocalRabbitMQ.start(withTLS: isEncrypted), broker = isEncrypted ? try encrypted(on: server) : broker(on: server)
         try server.declare("durable")
         try await server.note()
-        let sink = RabbitMQSink(broker(on: server))
+        let sink = RabbitMQSink(broker)
         #expect(try await sink.deliver(deliveries(1...50, topic: "durable")).allSatisfy(isDelivered))
         server.kill()
         let lost = await refusal {
@@ -131,9 +142,44 @@ struct RabbitMQTests {
         #expect(lost?.code == .sinkUnavailable)
         try await server.restart()
         #expect(try await sink.deliver(deliveries(61...70, topic: "durable")).allSatisfy(isDelivered))
-        let received = Set(try await read("durable", 60, on: server).compactMap(\.id))
+        let received = Set(try await read("durable", 60, from: broker).compactMap(\.id))
         #expect(received.isSuperset(of: (deliveries(1...50, topic: "") + deliveries(61...70, topic: "")).map(\.event.id)))
         await sink.close()
+    }
+
+    @Test("by TLS events arrive in order, more of them than a socket takes at a time")
+    func encrypted() async throws {
+        try server.declare("encrypted")
+        let sink = RabbitMQSink(try encrypted()), sent = deliveries(1...400, topic: "encrypted", size: 40_000)
+        #expect(try await sink.deliver(sent).allSatisfy(isDelivered))
+        let received = try await read("encrypted", 400, from: encrypted())
+        #expect(received.map(\.event) == sent.map(\.event))
+        await sink.close()
+    }
+
+    @Test("by TLS the broker has to show a certificate that is trusted and bears its name")
+    func untrusted() async throws {
+        let tls = try #require(server.tls)
+        func failure(_ change: (inout RabbitMQConfiguration) -> Void) async throws -> TandemError? {
+            let sink = RabbitMQSink(
+                try encrypted {
+                    $0.patience = .seconds(3)
+                    change(&$0)
+                })
+            let error = await refusal { try await sink.deliver(deliveries(1...1, topic: "untrusted")) }
+            await sink.close()
+            return error
+        }
+        let stranger = try await failure { $0.tls = .init(certificates: tls.other) }
+        #expect(
+            stranger?.code == .sinkUnavailable && stranger?.message.contains("SSL peer cert verification failed") == true, "\(String(describing: stranger))")
+        let name = try await failure { $0.host = "127.0.0.1" }
+        #expect(name?.code == .sinkUnavailable && name?.message.contains("hostname") == true, "\(String(describing: name))")
+        let missing = try await failure { $0.tls = .init(certificates: "/nowhere.pem") }
+        #expect(missing?.code == .sinkUnavailable && missing?.message.contains("the certificates of /nowhere.pem") == true, "\(String(describing: missing))")
+        // One side speaks TLS, the other does not: neither waits forever.
+        #expect(try await failure { $0.port = server.port }?.code == .sinkUnavailable)
+        #expect(try await failure { $0.tls = nil }?.code == .sinkUnavailable)
     }
 
     @Test("a message whose handler fails comes again; one that is acknowledged does not")

@@ -11,8 +11,20 @@ package final class LocalRabbitMQ: Sendable {
         var identifier: Int32
     }
 
+    /// What a client of it knows that speaks TLS.
+    package struct TLS: Sendable {
+        /// Where it listens; it shows a certificate of `localhost`.
+        package let port: Int
+        /// The file of that certificate, which is its own authority.
+        package let certificate: String
+        /// The file of another authority's certificate.
+        package let other: String
+    }
+
     /// Where it listens.
     package let port: Int
+    /// Whether it speaks TLS, too.
+    package let tls: TLS?
     private let state: Mutex<State>
 
     /// Whether the machine has a RabbitMQ.
@@ -22,23 +34,28 @@ package final class LocalRabbitMQ: Sendable {
 
     /// Starts one, in a folder of its own that goes with it; it takes about six seconds.
     ///
+    /// - Parameter isEncrypting: whether it speaks TLS, too, at another port; that needs `openssl`.
+    /// - Returns: the broker, which answers.
     /// - Throws: `localNodeFailed`.
-    package static func start() async throws -> LocalRabbitMQ { try await waiting { try LocalRabbitMQ() } }
+    package static func start(withTLS isEncrypting: Bool = false) async throws -> LocalRabbitMQ {
+        try await waiting { try LocalRabbitMQ(withTLS: isEncrypting) }
+    }
 
     /// Waits on a thread of its own: what it waits for takes seconds, and a thread of Swift's pool would stand still with everybody's tasks.
     private static func waiting<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
         try await withCheckedThrowingContinuation { continuation in Thread.detachNewThread { continuation.resume(with: Result { try body() }) } }
     }
 
-    private init() throws {
+    private init(withTLS isEncrypting: Bool) throws {
         let process = Process(), input = Pipe(), output = Pipe()
         process.executableURL = URL(fileURLWithPath: "/bin/bash")
-        process.arguments = ["-c", String(decoding: PackageResources.rabbitmq_sh, as: UTF8.self)]
+        process.arguments = ["-c", String(decoding: PackageResources.rabbitmq_sh, as: UTF8.self), "rabbitmq.sh"] + (isEncrypting ? ["tls"] : [])
         process.standardInput = input
         process.standardOutput = output
         try process.run()
-        let (port, identifier) = try Self.answer(output.fileHandleForReading)
+        let (port, tls, identifier) = try Self.answer(output.fileHandleForReading)
         self.port = port
+        self.tls = tls
         state = Mutex(State(process: process, input: input.fileHandleForWriting, output: output.fileHandleForReading, identifier: identifier))
     }
 
@@ -56,15 +73,17 @@ package final class LocalRabbitMQ: Sendable {
         return text
     }
 
-    private static func answer(_ output: FileHandle) throws -> (port: Int, identifier: Int32) {
+    private static func answer(_ output: FileHandle) throws -> (port: Int, tls: TLS?, identifier: Int32) {
         let text = try line(output)
         var values: [String: String] = [:]
         for word in text.split(whereSeparator: \.isWhitespace) {
             let parts = word.split(separator: "=", maxSplits: 1)
             if parts.count == 2 { values[String(parts[0])] = String(parts[1]) }
         }
-        guard let port = values["PORT"].flatMap({ Int($0) }), let identifier = values["PID"].flatMap({ Int32($0) }) else { throw failure("answered \(text)") }
-        return (port, identifier)
+        guard let port = values["PORT"].flatMap({ Int($0) }), let tls = values["TLS"].flatMap({ Int($0) }), let folder = values["FOLDER"],
+            let identifier = values["PID"].flatMap({ Int32($0) })
+        else { throw failure("answered \(text)") }
+        return (port, tls == 0 ? nil : TLS(port: tls, certificate: "\(folder)/certificate.pem", other: "\(folder)/other.pem"), identifier)
     }
 
     /// Lets it write down what queues there are: a crash a moment after the declaration of one forgets it.

@@ -1,7 +1,9 @@
 #!/bin/bash
 # A RabbitMQ of its own for tests and measurements: ordinary processes on loopback, nothing outside of a folder that is removed at the end.
-# It prints FOLDER, PORT and PID when AMQP is spoken. Lines on standard input: `start` starts it again, on the same port and with the same data, after it was killed; `note` lets it
+# It prints FOLDER, PORT, TLS and PID when AMQP is spoken. Lines on standard input: `start` starts it again, on the same port and with the same data, after it was killed; `note` lets it
 # write down what queues there are.
+# With `tls` as its argument it also speaks TLS, as localhost, at the port TLS, which is 0 otherwise: `certificate.pem` in its folder is what it shows and what to trust, `other.pem` is
+# nobody's.
 # It ends with its input, so also when whoever started it is killed.
 set -euo pipefail
 # The other end of its own input may have been left open to it: it would never see the end of that. All else stays open, since whoever started it waits for some of that to close.
@@ -43,6 +45,8 @@ free_port() {
 }
 
 port=$(free_port)
+tls=0
+if [ "${1:-}" = tls ]; then tls=$(free_port); fi
 distribution=$(free_port)
 names=$(free_port)
 cat >"$folder/rabbitmq.conf" <<CONF
@@ -54,6 +58,20 @@ vm_memory_high_watermark.absolute = 2GB
 disk_free_limit.absolute = 50MB
 collect_statistics = none
 CONF
+if [ "$tls" != 0 ]; then
+    cat >>"$folder/rabbitmq.conf" <<CONF
+listeners.ssl.1 = 127.0.0.1:$tls
+num_acceptors.ssl = 2
+ssl_options.cacertfile = $folder/certificate.pem
+ssl_options.certfile = $folder/certificate.pem
+ssl_options.keyfile = $folder/certificate.key
+ssl_options.verify = verify_none
+CONF
+    for name in certificate other; do
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+            -keyout "$folder/$name.key" -out "$folder/$name.pem" 2>"$folder/openssl.out" || { cat "$folder/openssl.out" >&2; exit 1; }
+    done
+fi
 echo '[].' >"$folder/enabled_plugins"
 echo "tandem-$RANDOM$RANDOM$RANDOM" >"$folder/home/.erlang.cookie"
 chmod 400 "$folder/home/.erlang.cookie"
@@ -79,10 +97,10 @@ start() {
         RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-start_epmd false -kernel inet_dist_use_interface {127,0,0,1} +S 2:2 +A 16" \
         "${as[@]}" "$sbin/rabbitmq-server" >"$folder/rabbit.out" 2>&1 </dev/null &
     beam=$!
-    # It opens its listeners last.
+    # It opens its listeners last, that with TLS behind the other.
     for _ in $(seq 1200); do
-        if is_open "$port"; then
-            echo "FOLDER=$folder PORT=$port PID=$beam"
+        if is_open "$port" && { [ "$tls" = 0 ] || is_open "$tls"; }; then
+            echo "FOLDER=$folder PORT=$port TLS=$tls PID=$beam"
             return
         fi
         if ! kill -0 "$beam" 2>/dev/null; then break; fi

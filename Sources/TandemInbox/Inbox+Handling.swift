@@ -55,7 +55,7 @@ extension Inbox {
             }
             telemetry.handled(handled == .done ? .done : .duplicate)
             return handled
-        } catch let error as CancellationError {
+        } catch let error as CancellationError where Task.isCancelled {
             throw error
         } catch let error as TandemError where !error.isOfMessage {
             throw error

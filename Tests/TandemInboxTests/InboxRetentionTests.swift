@@ -170,14 +170,19 @@ struct InboxRetentionTests {
                 try await one.run("BEGIN")
                 #expect(try await receive(id, in: one) == "t")
                 #expect(try await receive([self.id(try await today(test), 1)], in: one) == ["new"])
+                #expect(try await take(1, 1, in: one) == "t")
                 #expect(try await one.value("SELECT current_setting('lock_timeout')") == limit)
                 try await one.run("ROLLBACK")
             }
             try await one.run("BEGIN")
-            #expect(try await receive(id, in: one) == "t")
+            let taken = [try await receive(id, in: one), try await take(1, 1, in: one)]
+            #expect(taken == ["t", "t"])
             try await other.run("SET lock_timeout = '50ms'")
-            let refused = [try await receive(id, in: other), try await receive([id], in: other).joined()]
-            #expect(refused == ["55P03", "55P03"])
+            let refused = [try await receive(id, in: other), try await receive([id], in: other).joined(), try await take(1, 1, in: other)]
+            #expect(refused == ["55P03", "55P03", "55P03"])
+            // No limit of its own is ten seconds.
+            try await other.run("RESET lock_timeout")
+            #expect(try await take(1, 1, in: other) == "55P03")
             try await one.run("ROLLBACK")
             #expect(try await receive(id, in: other) == "t")
             for session in [one, other] { await session.close() }
@@ -291,6 +296,23 @@ struct InboxRetentionTests {
             let answers = [try await receive(old, in: session), try await receive(young, in: session)]
             #expect(answers == ["TD610", "f"])
             await session.close()
+        }
+    }
+
+    @Test("while somebody forgets, nobody else does")
+    func forgettingAtOnce() async throws {
+        try await withInbox { test in
+            let one = try await connect(test), other = try await connect(test)
+            try await remember(from: try await today(test) - 14, test)
+            try await one.run("BEGIN")
+            _ = try await forget("5", in: one)
+            let floor = try await floor(test)
+            #expect(try await answer("SELECT coalesce(emptied, blocked) FROM tandem.inbox_forget(3)", in: other) == ["NULL"])
+            #expect(try await self.floor(test) == floor)
+            try await one.run("COMMIT")
+            _ = try await forget("3", in: other)
+            #expect(try await self.floor(test) >= floor + 2)
+            for session in [one, other] { await session.close() }
         }
     }
 

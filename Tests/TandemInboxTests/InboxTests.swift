@@ -213,6 +213,51 @@ struct InboxTests {
         }
     }
 
+    @Test("a message whose effects are refused at the commit only is given up, and those beside it are handled")
+    func refusedAtCommit() async throws {
+        try await withNodes { test in
+            try await sql(
+                try test.superuser("n2"),
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '23514'; END $$",
+                """
+                CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON handled DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.body = '2') \
+                EXECUTE FUNCTION refuse()
+                """)
+            for number in 1...3 { try await sql(try test.conninfo("n1"), "SELECT tandem.publish('t', 'k\(number)', '\(number)')") }
+            let relay = try relay(test), consumer = consumer(test)
+            try await running({ try await relay.run() }) {
+                try await running({ try await consumer.run() }) {
+                    try await wait(for: "the dead letter, and the others") {
+                        guard try await test.count("n2", "tandem.inbox_dead") == 1 else { return false }
+                        return try await handled(test).split(separator: ",").sorted() == ["1", "3"]
+                    }
+                }
+            }
+            let dead = try await Inbox(test.cluster, on: "n2").dead()
+            #expect(dead.map(\.attempts) == [3] && dead[0].error?.contains("no") == true)
+        }
+    }
+
+    @Test("more large messages than fit into one answer are handled, in their order")
+    func large() async throws {
+        try await withNodes { test in
+            try await sql(
+                try test.superuser("n2"),
+                """
+                INSERT INTO tandem.inbox_queue (queue, id, source, topic, key, content_type, payload)
+                SELECT 'orders', gen_random_uuid(), '/test/n9', 't', 'k', 'text/plain', convert_to(i || repeat(' ', 1000000), 'UTF8') FROM generate_series(1, 20) i
+                """)
+            let consumer = InboxConsumer(test.cluster, on: "n2", queue: "orders") { message, branch in
+                let body = String(decoding: message.event.payload.prefix { $0 != 32 }, as: UTF8.self)
+                try await branch.execute("INSERT INTO handled (key, body) VALUES (\(message.event.key), \(body))")
+            }
+            try await running({ try await consumer.run() }) {
+                try await wait(for: "all", within: .seconds(90)) { try await test.count("n2", "tandem.inbox_queue") == 0 }
+            }
+            #expect(try await handled(test) == (1...20).map(String.init).joined(separator: ","))
+        }
+    }
+
     @Test("an id of a distant future, which could not be forgotten, is refused alone where ids are what is known of events")
     func distant() async throws {
         try await withNodes { test in

@@ -45,6 +45,10 @@ public struct InboxConsumer: Sendable {
         let cause: any Error
     }
 
+    /// The most messages of a transaction, and bytes of these: what fits into one answer, where as text a byte is two.
+    private static let mostMessages = 5000
+    private static let mostBytes = 6 << 20
+
     private let cluster: Cluster
     private let node: NodeName
     private let queue: String
@@ -75,14 +79,14 @@ public struct InboxConsumer: Sendable {
     public func run() async throws {
         // Keys whose first message has failed, until when. Another process knows nothing of it, and tries the message once more.
         var held: [String: ContinuousClock.Instant] = [:]
-        var size = options.batch, failures = 0
+        var size = max(1, min(options.batch, Self.mostMessages)), failures = 0
         while !Task.isCancelled {
             held = held.filter { $0.value > .now }
             do {
                 let handled = try await handle(size, without: Array(held.keys))
                 failures = 0
                 telemetry.handled(.done, handled)
-                if handled > 0 { size = min(options.batch, size * 2) } else { try await Task.sleep(for: options.poll) }
+                if handled > 0 { size = min(max(1, options.batch), Self.mostMessages, size * 2) } else { try await Task.sleep(for: options.poll) }
             } catch let failure as Failure {
                 // Nothing of the batch was done. Alone it says which message it is.
                 if size > 1 {
@@ -115,42 +119,70 @@ public struct InboxConsumer: Sendable {
 
     /// Handles the next messages in one transaction.
     ///
+    /// - Parameters:
+    ///   - limit: how many at most.
+    ///   - held: keys whose messages have to wait.
     /// - Returns: how many.
+    /// - Throws: ``Failure``, where a message is at fault; `TandemError`.
     private func handle(_ limit: Int, without held: [String]) async throws -> Int {
         var transaction = TransactionOptions()
         transaction.timeout = options.timeout
-        return try await cluster[node].transaction(transaction) { branch in
-            // One consumer of a queue at a time, for the time of this transaction.
-            guard
-                try await branch.query(
-                    "SELECT pg_catalog.pg_try_advisory_xact_lock(\(sql: Self.lock(queue)))", as: Bool.self) == [true]
-            else { return 0 }
-            let rows = try await branch.query(
-                """
-                SELECT q.place, q.id::text, q.source, q.topic, q.key, q.headers::text, q.content_type, q.payload,
-                    pg_catalog.to_char(q.published_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-                FROM tandem.inbox_queue q WHERE q.queue = \(queue) AND (q.key IS NULL OR q.key <> ALL (\(held)::text[])) ORDER BY q.place LIMIT \(limit)::int
-                """, as: Int64.self, String.self, String.self, String.self, String?.self, String?.self, String.self, [UInt8].self, String.self)
-            if rows.isEmpty { return 0 }
-            for (place, id, source, topic, key, headers, type, payload, time) in rows {
-                let event = Event(id: id, topic: topic, key: key, headers: Event.Header.read(headers), contentType: type, payload: payload, time: time)
-                let message = InboxMessage(event: event, source: source, place: place)
-                do {
-                    try await handler(message, branch)
-                    // Alone it is also at fault where the time is over now.
-                    if place == rows.last?.0 {
-                        try await branch.execute(
-                            "DELETE FROM tandem.inbox_queue WHERE queue = \(queue) AND place = ANY (\(rows.map(\.0))::int8[])", rows: rows.count...rows.count)
+        let last = Locked<InboxMessage?>(nil)
+        do {
+            return try await cluster[node].transaction(transaction) { branch in
+                last.withLock { $0 = nil }
+                let messages = try await next(limit, without: held, on: branch)
+                for message in messages {
+                    do {
+                        try await handler(message, branch)
+                        // Alone it is also at fault where the time is over now.
+                        if message.place == messages.last?.place { try await end(messages, on: branch) }
+                    } catch let error as TandemError where !error.isOfMessage {
+                        // A deadlock, a conflict, a full disk, a node that is gone: not the message's fault.
+                        throw error
+                    } catch {
+                        throw Failure(message: message, cause: error)
                     }
-                } catch let error as TandemError where !error.isOfMessage {
-                    // A deadlock, a conflict, a full disk, a node that is gone: not the message's fault.
-                    throw error
-                } catch {
-                    throw Failure(message: message, cause: error)
                 }
+                last.withLock { $0 = messages.last }
+                return messages.count
             }
-            return rows.count
+        } catch let error as TandemError where error.isOfMessage {
+            // What is checked at the commit.
+            guard let message = last.withLock({ $0 }) else { throw error }
+            throw Failure(message: message, cause: error)
         }
+    }
+
+    /// Reads the next messages, where no other consumer is at the queue: for the time of the transaction it is this one's.
+    private func next(_ limit: Int, without held: [String], on branch: Branch) async throws -> [InboxMessage] {
+        guard
+            try await branch.query(
+                "SELECT pg_catalog.pg_try_advisory_xact_lock(\(sql: Self.lock(queue)))", as: Bool.self) == [true]
+        else { return [] }
+        let rows = try await branch.query(
+            """
+            SELECT m.place, m.id::text, m.source, m.topic, m.key, m.headers::text, m.content_type, m.payload,
+                pg_catalog.to_char(m.published_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+            FROM (
+                SELECT n.*, pg_catalog.row_number() OVER by_place AS rank, sum(pg_catalog.octet_length(n.payload) + pg_catalog.octet_length(n.topic)
+                    + coalesce(pg_catalog.octet_length(n.key), 0) + coalesce(pg_catalog.octet_length(n.headers::text), 0)) OVER by_place AS bytes
+                FROM (
+                    SELECT q.* FROM tandem.inbox_queue q WHERE q.queue = \(queue) AND (q.key IS NULL OR q.key <> ALL (\(held)::text[]))
+                    ORDER BY q.place LIMIT \(limit)::int) n
+                WINDOW by_place AS (ORDER BY n.place)) m
+            WHERE m.rank = 1 OR m.bytes <= \(Self.mostBytes)::int8 ORDER BY m.place
+            """, as: Int64.self, String.self, String.self, String.self, String?.self, String?.self, String.self, [UInt8].self, String.self)
+        return rows.map { place, id, source, topic, key, headers, type, payload, time in
+            let event = Event(id: id, topic: topic, key: key, headers: Event.Header.read(headers), contentType: type, payload: payload, time: time)
+            return InboxMessage(event: event, source: source, place: place)
+        }
+    }
+
+    /// Takes messages out of the queue.
+    private func end(_ messages: [InboxMessage], on branch: Branch) async throws {
+        try await branch.execute(
+            "DELETE FROM tandem.inbox_queue WHERE queue = \(queue) AND place = ANY (\(messages.map(\.place))::int8[])", rows: messages.count...messages.count)
     }
 
     private func delay(_ attempt: Int) -> Duration {

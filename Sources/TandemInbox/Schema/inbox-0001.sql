@@ -184,16 +184,26 @@ BEGIN
 END
 $function$;
 
--- In the caller's transaction: true where (number, seq) is beyond what the lane has had. The row stays locked, so that the lane's messages are one after another.
+-- In the caller's transaction: true where (number, seq) is beyond what the lane has had. The row stays locked, so that the lane's messages are one after another. Waits as `receive` does.
 -- Only for sources that never skip an event (the policy `pause`): one that is skipped and sent later counts as a duplicate.
 CREATE FUNCTION tandem.receive_in_order(consumer text, source text, lane integer, number bigint, seq bigint) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$
+DECLARE
+    is_beyond boolean;
+    is_unbounded boolean := current_setting('lock_timeout') = '0';
 BEGIN
+    IF is_unbounded THEN
+        PERFORM set_config('lock_timeout', '10s', true);
+    END IF;
     INSERT INTO tandem.inbox_position AS p (consumer, source, lane, number, seq) VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT ON CONSTRAINT inbox_position_pkey DO UPDATE SET number = EXCLUDED.number, seq = EXCLUDED.seq
     WHERE (p.number, p.seq) < (EXCLUDED.number, EXCLUDED.seq);
-    RETURN FOUND;
+    is_beyond := FOUND;
+    IF is_unbounded THEN
+        PERFORM set_config('lock_timeout', '0', true);
+    END IF;
+    RETURN is_beyond;
 END
 $function$;
 

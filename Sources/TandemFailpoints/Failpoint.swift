@@ -81,6 +81,8 @@ package enum Failpoint: String, CaseIterable, Hashable, Sendable {
 
     // MARK: outbox
 
+    /// Events are about to be handed to a sink.
+    case relayBeforeDelivery = "relay_before_delivery"
     /// A sink has events of a window, and nothing says so yet.
     case relayAfterDelivery = "relay_after_delivery"
     /// It is noted how far a sink has a window.

@@ -29,7 +29,8 @@ public struct Delivery: Sendable, Hashable {
     public let sink: String
     /// Its place among the events that the sink gets from the source.
     public let place: Place
-    /// Whether the place is the event's, whoever sends it and however often. Where it is not, as of a table of another outbox, only the event's id tells a duplicate.
+    /// Whether the place is the event's, whoever sends it and however often. Where it is not, as of a table of another outbox, or where later ones have gone before, as of an event that
+    /// was set aside, only the event's id tells a duplicate.
     public let isPlaceLasting: Bool
 
     /// A delivery.
@@ -39,7 +40,7 @@ public struct Delivery: Sendable, Hashable {
     ///   - source: where it comes from.
     ///   - sink: the name of the sink.
     ///   - place: its place among those that the sink gets from there.
-    ///   - isPlaceLasting: whether it has the same place whoever sends it.
+    ///   - isPlaceLasting: whether its place tells a duplicate.
     public init(_ event: Event, from source: String, to sink: String, at place: Place, isPlaceLasting: Bool = true) {
         self.event = event
         self.source = source

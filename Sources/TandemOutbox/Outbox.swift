@@ -119,7 +119,7 @@ public struct Outbox: Sendable {
         return since
     }
 
-    /// Goes on after a restore into another server, whose transaction ids began anew: events behind a number are sent, to every sink; the others are removed. Nobody may publish meanwhile.
+    /// Goes on after a restore from a dump, into another server or the same: events behind a number are sent, to every sink; the others are removed. Nobody may publish meanwhile.
     ///
     /// - Parameter sequence: the last number that is not sent; 0 sends all that is there.
     /// - Returns: how many will be sent.

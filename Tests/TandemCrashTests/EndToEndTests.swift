@@ -23,6 +23,9 @@ struct EndToEndTests {
     private static let quiet = Logger(label: "tests", factory: { _ in SwiftLogNoOpLogHandler() })
     private static let ways = ["copies", "hook", "kafka", "rabbit"]
 
+    /// The acknowledgement of a message is lost, after its effects are committed.
+    private struct Lost: Error {}
+
     /// Handles a message as its consumer's program would: what it does is there once, however often the message comes.
     private static func handle(_ event: Event, _ inbox: Inbox, by consumer: String) async throws {
         let number = Int(String(decoding: event.payload, as: UTF8.self))
@@ -37,13 +40,24 @@ struct EndToEndTests {
         try rabbit.declare(queue)
         var broker = RabbitMQConfiguration()
         broker.port = rabbit.port
+        // One in ten comes again, as after a crash between the commit and the acknowledgement.
+        let (rabbitCount, kafkaCount) = (Locked(0), Locked(0))
+        @Sendable func acknowledge(_ count: Locked<Int>) throws {
+            let number = count.withLock { count in
+                count += 1
+                return count
+            }
+            if number.isMultiple(of: 10) { throw Lost() }
+        }
         let rabbits = RabbitMQConsumer(broker, queue: queue, retryingAfter: .milliseconds(50), logger: Self.quiet) { message in
             if let event = message.event { try await Self.handle(event, inbox, by: "rabbit") }
+            try acknowledge(rabbitCount)
         }
         let kafkas = try KafkaConsumer(
             KafkaConfiguration(brokers: [kafka.address]), topics: [queue], group: queue, retryingAfter: .milliseconds(50), logger: Self.quiet
         ) { message in
             if let event = message.event { try await Self.handle(event, inbox, by: "kafka") }
+            try acknowledge(kafkaCount)
         }
         var options = InboxConsumer.Options()
         options.poll = .milliseconds(20)
@@ -77,7 +91,10 @@ struct EndToEndTests {
     }
 
     @Test(
-        "case 8: whatever a relay to RabbitMQ, Kafka, a webhook and an inbox was just handing over when it was killed, each event takes effect once each, in the order of its key"
+        """
+        case 8: whatever a relay to RabbitMQ, Kafka, a webhook and an inbox was just handing over when it was killed, and whichever message was handled and not \
+        acknowledged, each event takes effect once each, in the order of its key
+        """
     )
     func killed() async throws {
         let kills = max(6, Soak.count(200)), each = 20

@@ -125,4 +125,39 @@ struct OutboxCrashTests {
             #expect(try await source.isDrained(test))
         }
     }
+
+    @Test("a relay that is stopped beyond its lease just before it hands events over sends none of them when it wakes up")
+    func stoppedBefore() async throws {
+        try await withCluster(1, modules: [.outbox]) { test in
+            let section = "outbox:\n  lease: 1s\n  poll: 20ms\n  sinks:\n    lines: {from: [n1], from_start: true, stdout: true}\n\n"
+            try await test.withConfigurationFile(section) { path in
+                var programs = (1...2).map { number in
+                    var program = Program(name: "tandem", arguments: ["outbox", "run", "-c", path])
+                    program.output = "\(NSTemporaryDirectory())/tandem-\(test.database)-\(number).lines"
+                    return program
+                }
+                programs[0].failpoints = "relay_before_delivery=1*stop->off"
+                defer { for program in programs { unlink(program.output ?? "") } }
+                func lines(_ program: Program) throws -> [Int] {
+                    try String(contentsOfFile: program.output ?? "", encoding: .utf8).matches(of: #/"data":(\d+)/#).compactMap { Int($0.1) }
+                }
+                let first = try programs[0].start()
+                defer { first.signal(SIGKILL) }
+                try await Source.outbox.publish(test, 1...10)
+                try await wait(for: "its standstill") { first.isStopped }
+                let second = try programs[1].start()
+                defer { second.signal(SIGKILL) }
+                try await wait(for: "the successor's events", within: Self.patience) { try lines(programs[1]).count == 10 }
+                first.signal(SIGCONT)
+                second.signal(SIGTERM)
+                #expect(try await second.end() == .exited(0))
+                try await Source.outbox.publish(test, 11...20)
+                try await wait(for: "the last ones", within: Self.patience) { try lines(programs[0]).last == 20 }
+                first.signal(SIGTERM)
+                #expect(try await first.end() == .exited(0))
+                #expect(try lines(programs[0]) == Array(11...20))
+                #expect(try lines(programs[1]) == Array(1...10))
+            }
+        }
+    }
 }

@@ -17,6 +17,8 @@ struct Program: Sendable {
     let arguments: [String]
     var failpoints: String?
     var input: String?
+    /// The file that its standard output goes to; to nobody where there is none.
+    var output: String?
     /// How far its clock goes before everybody else's, in seconds; needs libfaketime.
     var clockSkew: Int?
 
@@ -54,7 +56,14 @@ struct Program: Sendable {
             process.arguments = [path] + arguments
         }
         process.environment = environment
-        process.standardOutput = FileHandle.nullDevice
+        if let output {
+            guard FileManager.default.createFile(atPath: output, contents: nil), let file = FileHandle(forWritingAtPath: output) else {
+                throw TestFailure("there is no file \(output)")
+            }
+            process.standardOutput = file
+        } else {
+            process.standardOutput = FileHandle.nullDevice
+        }
         process.standardError = FileHandle.nullDevice
         if let input {
             let pipe = Pipe()

@@ -65,6 +65,7 @@ struct BystanderTests {
 
     /// Publishes for so long, leaves a slot of the ring after each tenth of it, and waits until the sink has everything and says so.
     private func publishAll(_ number: Int, _ sink: TallySink, _ ring: TightRing, on cluster: Cluster) async throws {
+        try await wait(for: "the sink to be known") { try await Outbox(cluster, on: "n1").lag().count == 1 }
         let begin = ContinuousClock.now, lags = Locked<[Double]>([])
         let watch = Task {
             while !Task.isCancelled {

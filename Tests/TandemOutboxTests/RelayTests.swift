@@ -381,6 +381,25 @@ struct RelayTests {
         }
     }
 
+    @Test("a replay never moves a sink forward: what tells is what a snapshot shows, whatever number was read before it")
+    func replayedBack() async throws {
+        try await withCluster(1, modules: [.outbox]) { test in
+            let sink = RecordingSink(), outbox = Outbox(test.cluster, on: "n1")
+            try await withRelay(test, sink) {
+                try await sql(try test.conninfo("n1"), "SELECT count(tandem.publish('t', 'k', i::text)) FROM generate_series(1, 3) i")
+                try await wait(for: "the first ones") { sink.texts == ["1", "2", "3"] }
+                try await wait(for: "no lag") { try await outbox.lag().map(\.events) == [0] }
+            }
+            try await sql(try test.conninfo("n1"), "SELECT tandem.publish('t', 'k', '4')")
+            // As of a relay that has read the number long before it took its snapshot.
+            try await sql(
+                try test.superuser("n1"), "DELETE FROM tandem.outbox_history",
+                "INSERT INTO tandem.outbox_history SELECT now() - interval '1 minute', pg_current_snapshot(), 1")
+            _ = try await outbox.replay(sink: "test", since: .seconds(10))
+            try await withRelay(test, sink) { try await wait(for: "the last one") { sink.texts.last == "4" } }
+        }
+    }
+
     @Test("after a promotion the relay goes on by itself; after a restore it waits for an operator")
     func promoted() async throws {
         try await withCluster(1, modules: [.outbox]) { test in
@@ -481,6 +500,21 @@ struct RelayTests {
             #expect(answers == [true, false])
             #expect(try await outbox.lag().isEmpty)
             try await withRelay(test, sink) { try await wait(for: "it again") { sink.texts == ["1", "1"] } }
+        }
+    }
+
+    @Test("a sink that was forgotten and comes again has higher windows than it ever had, whatever the clock says")
+    func removedAhead() async throws {
+        try await withCluster(1, modules: [.outbox]) { test in
+            let outbox = Outbox(test.cluster, on: "n1"), numbers = "SELECT max(number) FROM tandem.outbox_window"
+            func number() async throws -> Int { Int(try await test.value("n1", numbers) ?? "") ?? 0 }
+            try await test.value("n1", "SELECT tandem.outbox_add_sink('test')")
+            // Each one is a million on, which is a quarter of an hour.
+            for _ in 0..<3 { try await test.value("n1", "SELECT tandem.outbox_renumber()") }
+            let before = try await number(), isGone = try await outbox.remove(sink: "test")
+            #expect(isGone)
+            try await test.value("n1", "SELECT tandem.outbox_add_sink('test')")
+            #expect(try await number() > before)
         }
     }
 }

@@ -2,6 +2,7 @@ import Foundation
 import Logging
 import TandemCluster
 import TandemCore
+import TandemInbox
 import TandemLocal
 import TandemMessaging
 import TandemOutbox
@@ -66,7 +67,7 @@ private struct Restored: Sendable {
     func publish(_ number: Int) async throws { try await sql(place, "SELECT tandem.publish('t', 'k', '\(number)')") }
 }
 
-@Suite("An outbox that was restored into another server")
+@Suite("An outbox that was restored from a dump")
 struct RestoreTests {
     private func publish(_ test: TestCluster, _ numbers: ClosedRange<Int>) async throws {
         for number in numbers { try await sql(try test.conninfo("n1"), "SELECT tandem.publish('t', 'k', '\(number)')") }
@@ -144,6 +145,46 @@ struct RestoreTests {
                     _ = try await Outbox(restored.cluster, on: "n1").rebase(from: 0)
                     try await wait(for: "all events") { sink.texts == (1...8).map(String.init) }
                 }
+            }
+        }
+    }
+
+    @Test("a dump that is restored into the same database waits for a rebase, too: its windows' numbers were used by what came after it")
+    func sameServer() async throws {
+        try await withCluster(2, modules: [.outbox, .inbox]) { test in
+            let file = "\(NSTemporaryDirectory())/tandem-\(test.database)-same.sql", outbox = Outbox(test.cluster, on: "n1"), said = Locked<[String]>([])
+            let found = (await PostgresPrograms.pgDump(), await PostgresPrograms.psql()), place = try test.superuser("n1")
+            let dump = try #require(found.0), psql = try #require(found.1)
+            defer { unlink(file) }
+            let another = try test.another { $0.logger = Logger(label: "tests") { _ in KeptLog(said) } }
+            defer { another.close() }
+            func relaying(_ body: () async throws -> Void) async throws {
+                try await TandemOutboxTests.relaying(another, to: InboxSink(another, on: "n2", queue: "orders")) { try await body() }
+            }
+            func queued() async throws -> String? {
+                try await test.value("n2", "SELECT string_agg(convert_from(payload, 'UTF8'), ',' ORDER BY place) FROM tandem.inbox_queue")
+            }
+            try await relaying {
+                try await publish(test, 1...2)
+                try await wait(for: "the first ones") { try await queued() == "1,2" }
+            }
+            _ = try await ProgramOutput.of([dump, "-n", "tandem", "-f", file, "-d", place], within: .seconds(60))
+            try await relaying {
+                for number in 3...8 {
+                    try await publish(test, number...number)
+                    try await wait(for: "one in a window of its own") { try await queued()?.hasSuffix("\(number)") == true }
+                }
+            }
+            try await sql(place, "DROP SCHEMA tandem CASCADE")
+            _ = try await ProgramOutput.of([psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", file, "-d", place], within: .seconds(60))
+            try await relaying {
+                try await publish(test, 9...9)
+                try await wait(for: "the refusal") { said.withLock { $0.contains { $0.contains("outboxRestored") } } }
+                #expect(try await queued() == "1,2,3,4,5,6,7,8")
+                let count = try await outbox.rebase(from: 0)
+                #expect(count == 3)
+                // Without it the inbox would take the new one for one that it has.
+                try await wait(for: "what is there, again, and the new one") { try await queued() == "1,2,3,4,5,6,7,8,1,2,9" }
             }
         }
     }

@@ -200,4 +200,32 @@ struct RingTests {
             for (key, versions) in versions { #expect(versions == Array(1...versions.count), "key \(key)") }
         }
     }
+
+    @Test("a rotation that is rolled back leaves the sinks' lag as it is, and the next one goes on with the ring")
+    func rolledBack() async throws {
+        try await withCluster(1, modules: [.outbox]) { test in
+            let ring = try await TightRing(test), outbox = Outbox(test.cluster, on: "n1"), session = try await test.session("n1"), sink = RecordingSink()
+            try await relaying(test.cluster, to: sink) {
+                try await publish(session, 1)
+                try await wait(for: "the first one") { sink.texts == ["1"] }
+            }
+            try await session.run("BEGIN")
+            #expect(try await session.value("SELECT entered FROM tandem.outbox_rotate()") == "1")
+            #expect(try await outbox.lag().map(\.events) == [0], "in that moment")
+            try await session.run("ROLLBACK")
+            #expect(try await ring.lap() == 1, "a sequence is not rolled back")
+            for number in 2...3 { try await publish(session, number) }
+            let lag = try await outbox.lag()
+            #expect(lag.count == 1 && lag[0].seconds > 0)
+            _ = try await ring.keepHouse()
+            #expect(try await outbox.lag().map(\.events) == [2])
+            #expect(try await ring.lap() == 2)
+            try await relaying(test.cluster, to: sink) {
+                try await publish(session, 4)
+                try await wait(for: "all") { sink.texts == ["1", "2", "3", "4"] }
+                try await ring.empty()
+            }
+            await session.close()
+        }
+    }
 }

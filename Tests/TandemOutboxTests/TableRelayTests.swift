@@ -283,14 +283,18 @@ struct TableRelayTests {
         }
     }
 
-    @Test("rows that cannot be marked are not sent, since they would be again and again")
-    func unmarkable() async throws {
+    @Test("rows that cannot be marked are not sent, since they would be again and again; nor where only the commit says so", arguments: [false, true])
+    func unmarkable(_ isDeferred: Bool) async throws {
+        let trigger =
+            isDeferred
+            ? "CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON outbox DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()"
+            : "CREATE TRIGGER refuse BEFORE UPDATE ON outbox FOR EACH ROW EXECUTE FUNCTION refuse()"
         try await withTable(
             Self.definition, "CREATE SEQUENCE tries",
             """
             CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN PERFORM nextval('tries'); RAISE EXCEPTION 'no' USING ERRCODE = '23514'; END $$
-            """, "CREATE TRIGGER refuse BEFORE UPDATE ON outbox FOR EACH ROW EXECUTE FUNCTION refuse()"
+            """, trigger
         ) { test in
             try await insert(test, ("a", 1))
             let sink = RecordingSink()

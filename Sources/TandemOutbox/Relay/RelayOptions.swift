@@ -16,7 +16,7 @@ public struct RelayOptions: Sendable {
     public var poll: Duration = .milliseconds(200)
     /// The most events that are read and handed to a sink at a time.
     public var batch = 2000
-    /// The most bytes of payload of these, but for the last one.
+    /// The most bytes of these, at most 6 MiB; one that has more goes alone.
     public var batchBytes = 4 << 20
     /// How often an event is tried before ``refusal`` holds.
     public var attempts = 8
@@ -38,6 +38,12 @@ public struct RelayOptions: Sendable {
 
     /// Options with their defaults.
     public init() {}
+
+    /// What fits into one answer: as text, a byte is two.
+    static let mostBytes = 6 << 20
+
+    /// The most bytes of a batch of several.
+    var bytes: Int { min(batchBytes, Self.mostBytes) }
 
     func wants(_ topic: String) -> Bool {
         topics.isEmpty || topics.contains { $0.hasSuffix("*") ? topic.hasPrefix($0.dropLast()) : topic == $0 }

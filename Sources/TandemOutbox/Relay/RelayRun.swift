@@ -16,7 +16,7 @@ struct RelayRun {
     /// How often operators' changes to what is parked are looked for.
     private static let glance = Duration.seconds(1)
     /// Events that are tried again at a time.
-    private static let mostHeads = 100
+    private static let mostAgain = 500
 
     let relay: OutboxRelay
     let store: OutboxStore
@@ -57,11 +57,11 @@ struct RelayRun {
             try Task.checkCancellation()
             if lease.isLost { throw OutboxStore.Fenced() }
             if lease.isAsked { return }
-            try await retryParked()
+            let hasMore = try await retryParked()
             if !window.isDone {
                 isNoted = false
                 pause = Self.shortestPoll
-                if try await deliver(&window) || options.shares == 1 || joining {
+                if try await deliver(&window) || hasMore || options.shares == 1 || joining {
                     idle = Self.shortestPoll
                 } else {
                     // Other shares' events are no reason to hurry.
@@ -82,6 +82,7 @@ struct RelayRun {
                 if joining { return }
                 // Of several shares housekeeping knows better.
                 if options.shares == 1 { relay.telemetry.caughtUp() }
+                if hasMore { continue }
                 try await Task.sleep(for: pause)
                 pause = min(pause * 2, options.poll)
             }
@@ -94,7 +95,7 @@ struct RelayRun {
     ///
     /// - Returns: whether there was anything.
     private mutating func deliver(_ window: inout OutboxWindow) async throws -> Bool {
-        let store = store, limit = (events: options.batch, bytes: options.batchBytes)
+        let store = store, limit = (events: options.batch, bytes: options.bytes)
         // A window that is not begun yet is read from its first event on.
         var place = window.acknowledged
         var next: Task<OutboxChunk, any Error>? = nil
@@ -124,7 +125,7 @@ struct RelayRun {
             await Failpoints.pass(.relayAfterNote)
             window.acknowledged = place
             if lease.isAsked { return true }
-            try await retryParked()
+            _ = try await retryParked()
         }
     }
 
@@ -150,7 +151,10 @@ struct RelayRun {
         for (delivery, verdict) in zip(ready, verdicts) {
             switch verdict {
             case .delivered: delivered += 1
-            case .held: waiting.append(delivery.place.sequence)
+            case .held:
+                waiting.append(delivery.place.sequence)
+                if let key = delivery.event.key { parked.insert(key) }
+                parkedDue = .now
             case .refused(let error):
                 relay.telemetry.refused()
                 relay.cluster.configuration.logger.warning(
@@ -178,6 +182,7 @@ struct RelayRun {
         var failures = 0
         defer { if failures > 0 { _ = relay.countFailing(-1) } }
         while true {
+            await Failpoints.pass(.relayBeforeDelivery)
             guard lease.mayServe else { throw OutboxStore.Fenced() }
             do {
                 let verdicts = try await sink.deliver(batch)
@@ -219,32 +224,33 @@ struct RelayRun {
         lastGlance = .now
     }
 
-    /// Tries what is due again, the first event of each key, and lets keys flow of which nothing waits any more.
-    private mutating func retryParked() async throws {
-        let now = ContinuousClock.now
-        guard (parkedDue.map { $0 <= now } ?? false) || now - lastGlance >= Self.glance else { return }
-        try await lookAtParked()
-        while let due = parkedDue, due <= .now {
-            let heads = try await store.heads(Self.mostHeads)
-            if heads.isEmpty { break }
-            let verdicts = try await insist(heads.map(\.delivery))
-            var done: [Int64] = []
-            for (head, verdict) in zip(heads, verdicts) {
-                switch verdict {
-                case .delivered: done.append(head.delivery.place.sequence)
-                // It was not tried: its turn comes again.
-                case .held: break
-                case .refused(let error):
-                    relay.telemetry.refused()
-                    let isOver = head.attempts + 1 >= options.attempts
-                    try await store.failed(
-                        head.delivery.place.sequence, retryIn: isOver ? nil : options.delay(head.attempts + 1), isDead: isOver && options.refusal == .dead,
-                        error: "\(error.code): \(error.message)", epoch: lease.epoch)
-                }
+    /// Tries some of what is due again, and lets keys flow of which nothing waits any more. What is new has its turn in between, however much waits.
+    ///
+    /// - Returns: whether more of it is due.
+    /// - Throws: ``OutboxStore/Fenced``; `TandemError`.
+    private mutating func retryParked() async throws -> Bool {
+        if .now - lastGlance >= Self.glance { try await lookAtParked() }
+        guard let due = parkedDue, due <= .now else { return false }
+        let waiting = try await store.due((events: Self.mostAgain, bytes: options.bytes))
+        let verdicts = waiting.isEmpty ? [] : try await insist(waiting.map(\.delivery))
+        var done: [Int64] = []
+        for (event, verdict) in zip(waiting, verdicts) {
+            switch verdict {
+            case .delivered: done.append(event.delivery.place.sequence)
+            // It was not tried: its turn comes again.
+            case .held: break
+            case .refused(let error):
+                relay.telemetry.refused()
+                let isOver = event.attempts + 1 >= options.attempts
+                try await store.failed(
+                    event.delivery.place.sequence, retryIn: isOver ? nil : options.delay(event.attempts + 1), isDead: isOver && options.refusal == .dead,
+                    error: "\(error.code): \(error.message)", epoch: lease.epoch)
             }
-            relay.telemetry.sent(done.count)
-            if !done.isEmpty { try await store.unpark(done, epoch: lease.epoch) }
-            try await lookAtParked()
         }
+        relay.telemetry.sent(done.count)
+        if !done.isEmpty { try await store.unpark(done, epoch: lease.epoch) }
+        // To look at all that waits takes longer than to send a part of it. Until it is looked at, a key of which nothing waits any more counts as one that does.
+        if done.count < Self.mostAgain / 2 { try await lookAtParked() }
+        return parkedDue.map { $0 <= .now } ?? false
     }
 }

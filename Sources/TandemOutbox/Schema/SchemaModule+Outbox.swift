@@ -27,13 +27,14 @@ extension SchemaModule {
         tandem.outbox_claim(text, smallint, text, interval, smallint), tandem.outbox_claim_all(text, text, interval, smallint), \
         tandem.outbox_release(text, text, interval, smallint), tandem.outbox_divide(text, text, smallint), tandem.outbox_open(text, smallint, bigint, bigint, bigint, boolean), \
         tandem.outbox_read(text, smallint, bigint, bigint, integer, bigint), tandem.outbox_acknowledge(text, smallint, bigint, bigint, bigint), \
-        tandem.outbox_park(text, smallint, bigint, bigint, bigint[], text, timestamptz, text), tandem.outbox_blockers(integer, boolean), tandem.outbox_rotate(), \
+        tandem.outbox_park(text, smallint, bigint, bigint, bigint[], text, timestamptz, text), tandem.outbox_due(text, smallint, integer, bigint), \
+        tandem.outbox_blockers(integer, boolean), tandem.outbox_rotate(), \
         tandem.outbox_trim(), tandem.outbox_remove_sink(text), tandem.outbox_replay(text, smallint, timestamptz), tandem.outbox_renumber(boolean), \
         tandem.outbox_rebase(bigint), tandem.outbox_lag()
         """
     private static let inner = """
         tandem.event_id(), tandem.outbox_put_aside(text, text, bytea, text, json, uuid, timestamptz), tandem.outbox_origin(), \
-        tandem.outbox_require_read_committed(), tandem.outbox_snapshot(), tandem.outbox_share(text, bigint, smallint), tandem.outbox_require_origin(), tandem.outbox_require_timeline(), \
+        tandem.outbox_require_read_committed(), tandem.outbox_snapshot(), tandem.outbox_size(tandem.outbox), tandem.outbox_share(text, bigint, smallint), tandem.outbox_require_origin(), tandem.outbox_require_timeline(), \
         tandem.outbox_is_rich(text, smallint, text), tandem.outbox_lock(text)
         """
 }

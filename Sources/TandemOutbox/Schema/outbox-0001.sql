@@ -42,13 +42,17 @@ CREATE INDEX outbox_xid ON tandem.outbox (xid, seq);
 -- One row. What the limits are, and of which server, on which timeline, the snapshots below are.
 CREATE TABLE tandem.outbox_settings (
     is_only boolean PRIMARY KEY DEFAULT true CHECK (is_only),
-    -- A publication is held against it from 64,000 bytes on.
-    payload_limit integer NOT NULL DEFAULT 1048576 CHECK (payload_limit >= 64000),
+    -- A publication is held against it from 64,000 bytes on. An event has to fit into one answer of 16 MiB, where a byte is two characters.
+    payload_limit integer NOT NULL DEFAULT 1048576 CHECK (payload_limit BETWEEN 64000 AND 4194304),
     -- How long events stay for replays. A slot is left after a sixth of it, or when it is as large as this.
     keep interval NOT NULL DEFAULT '1 day',
     slot_bytes bigint NOT NULL DEFAULT 1073741824,
     system_identifier bigint NOT NULL,
-    timeline integer NOT NULL
+    timeline integer NOT NULL,
+    -- Of tandem.outbox_window: a dump does not bring it back, not on this server either.
+    relation oid NOT NULL,
+    -- Windows of a new sink have higher numbers: those that sinks had which were removed.
+    numbers_from bigint NOT NULL DEFAULT 0
 );
 
 -- The laps that the slots are in: `events_before` counts what all earlier laps had, so that lag in events is a subtraction.
@@ -254,14 +258,15 @@ BEGIN
 END
 $function$;
 
--- Which server this is, and its timeline, from the name of the WAL file: the control file has the old one for a while after a promotion.
-CREATE FUNCTION tandem.outbox_origin(OUT system_identifier bigint, OUT timeline integer)
+-- Which server this is, its timeline, from the name of the WAL file (the control file has the old one for a while after a promotion), and which table.
+CREATE FUNCTION tandem.outbox_origin(OUT system_identifier bigint, OUT timeline integer, OUT relation oid)
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$
-    SELECT (SELECT c.system_identifier FROM pg_control_system() c), ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::integer
+    SELECT (SELECT c.system_identifier FROM pg_control_system() c), ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::integer,
+        'tandem.outbox_window'::regclass::oid
 $function$;
 
-INSERT INTO tandem.outbox_settings (system_identifier, timeline) SELECT o.system_identifier, o.timeline FROM tandem.outbox_origin() o;
+INSERT INTO tandem.outbox_settings (system_identifier, timeline, relation) SELECT o.system_identifier, o.timeline, o.relation FROM tandem.outbox_origin() o;
 
 -- TD508: promoted since the outbox was last read. Windows that were opened and not replicated are not there: their numbers must not be given again.
 CREATE FUNCTION tandem.outbox_require_timeline() RETURNS void
@@ -274,21 +279,22 @@ BEGIN
 END
 $function$;
 
--- 'same'; 'promoted': another timeline of the same server, its snapshots still hold; 'restored': they do not, and nothing may be read before a rebase.
+-- 'same'; 'promoted': another timeline of the same server, its snapshots still hold; 'restored': they do not, and nothing may be read before a rebase. On the same server a dump's
+-- snapshots would hold, but the numbers of its windows were used by what came after it.
 CREATE FUNCTION tandem.outbox_check() RETURNS text
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_sort = off SET jit = off
 AS $function$
     SELECT CASE
-        WHEN s.system_identifier <> o.system_identifier
-            OR pg_snapshot_xmax(pg_current_snapshot()) < ANY (SELECT pg_snapshot_xmax(w.upto) FROM tandem.outbox_window w
-                ORDER BY w.at DESC LIMIT 1) THEN 'restored'
+        WHEN s.system_identifier <> o.system_identifier OR s.relation <> o.relation
+            OR pg_snapshot_xmax(pg_current_snapshot()) < ANY (SELECT pg_snapshot_xmax(l.upto) FROM tandem.outbox_sink k, LATERAL (
+                SELECT w.upto FROM tandem.outbox_window w WHERE w.sink = k.sink AND w.share = k.share ORDER BY w.number DESC LIMIT 1) l) THEN 'restored'
         WHEN s.timeline <> o.timeline THEN 'promoted'
         ELSE 'same' END
     FROM tandem.outbox_settings s, tandem.outbox_origin() o
 $function$;
 
 -- Makes a sink known, from now on or from the first event that is still there, with so many shares. Numbers begin with the time in milliseconds, so that they
--- grow over any restore, as long as fewer than a thousand windows a second are opened. Again: nothing happens, whatever the number of shares.
+-- grow over any restore, as long as fewer than a thousand windows a second are opened, and above those of sinks that were removed. Again: nothing happens, whatever the number of shares.
 CREATE FUNCTION tandem.outbox_add_sink(sink text, shares smallint DEFAULT 1, from_start boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$
@@ -307,8 +313,8 @@ BEGIN
     IF FOUND THEN
         INSERT INTO tandem.outbox_sink (sink, share) SELECT $1, n FROM generate_series(1, $2 - 1) n;
         INSERT INTO tandem.outbox_window (sink, share, shares, number, epoch, since, since_seq, upto, upto_seq, last_seq, late)
-        SELECT $1, n, $2, date_part('epoch', clock_timestamp())::bigint * 1000, 0, p.snapshot, seq, p.snapshot, seq, seq, '{}'
-        FROM (SELECT CASE WHEN $3 THEN '3:3:' ELSE tandem.outbox_snapshot() END AS snapshot) p, generate_series(0, $2 - 1) n;
+        SELECT $1, n, $2, greatest(date_part('epoch', clock_timestamp())::bigint * 1000, r.numbers_from), 0, p.snapshot, seq, p.snapshot, seq, seq, '{}'
+        FROM (SELECT CASE WHEN $3 THEN '3:3:' ELSE tandem.outbox_snapshot() END AS snapshot) p, tandem.outbox_settings r, generate_series(0, $2 - 1) n;
         INSERT INTO tandem.outbox_ack (sink, share, number, seq) SELECT w.sink, w.share, w.number, w.last_seq FROM tandem.outbox_window w WHERE w.sink = $1;
     END IF;
 END
@@ -577,8 +583,15 @@ BEGIN
 END
 $function$;
 
--- Events of a window that are the share's, in their order, behind the number `after` (0: from its first one on), at most `most`, and of so many bytes of payload but for the last
--- one. Of several shares, at most 200,000 numbers are looked at, since none may be this one's: then the last row is one of a number alone, up to which there is nothing more. Two indexes give the order, whatever the statistics of tables say that are empty now and then.
+-- How many bytes of an event are the publisher's.
+CREATE FUNCTION tandem.outbox_size(event tandem.outbox) RETURNS integer
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN octet_length(($1).payload) + octet_length(($1).topic) + coalesce(octet_length(($1).key), 0) + coalesce(octet_length(($1).headers::text), 0)
+    + octet_length(($1).content_type);
+
+-- Events of a window that are the share's, in their order, behind the number `after` (0: from its first one on), at most `most`, and of so many bytes, but for one that has more
+-- alone. Of several shares, at most 200,000 numbers are looked at, since none may be this one's. Where the bytes or these are the reason to end, the last row is one of a number alone,
+-- up to which there is nothing more. Two indexes give the order, whatever the statistics of tables say that are empty now and then.
 CREATE FUNCTION tandem.outbox_read(sink text, share smallint, number bigint, after bigint, most integer, bytes bigint)
     RETURNS SETOF tandem.outbox
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
@@ -590,6 +603,8 @@ DECLARE
     place bigint := $4;
     number_read integer := 0;
     bytes_read bigint := 0;
+    size bigint;
+    is_full boolean := false;
     is_whole boolean;
     -- What is looked at.
     upto bigint;
@@ -610,12 +625,20 @@ BEGIN
                 ORDER BY o.xid, o.seq LIMIT $5) l
             ORDER BY l.seq LIMIT $5
         LOOP
-            EXIT WHEN bytes_read >= $6;
+            size := tandem.outbox_size(event);
+            is_full := number_read > 0 AND bytes_read + size > $6;
+            EXIT WHEN is_full;
             number_read := number_read + 1;
-            bytes_read := bytes_read + octet_length(event.payload);
+            bytes_read := bytes_read + size;
+            place := event.seq;
             RETURN NEXT event;
         END LOOP;
-        IF number_read >= $5 OR bytes_read >= $6 THEN
+        IF is_full THEN
+            event := NULL;
+            event.seq := place;
+            RETURN NEXT event;
+        END IF;
+        IF is_full OR number_read >= $5 THEN
             RETURN;
         END IF;
     END IF;
@@ -631,14 +654,17 @@ BEGIN
             AND pg_visible_in_snapshot(o.xid, w.upto) AND NOT pg_visible_in_snapshot(o.xid, w.since)
         ORDER BY o.seq LIMIT $5 - number_read
     LOOP
-        EXIT WHEN bytes_read >= $6;
+        size := tandem.outbox_size(event);
+        is_full := number_read > 0 AND bytes_read + size > $6;
+        EXIT WHEN is_full;
         number_read := number_read + 1;
-        bytes_read := bytes_read + octet_length(event.payload);
+        bytes_read := bytes_read + size;
+        place := event.seq;
         RETURN NEXT event;
     END LOOP;
-    IF upto < w.last_seq AND number_read < $5 AND bytes_read < $6 THEN
+    IF is_full OR upto < w.last_seq AND number_read < $5 THEN
         event := NULL;
-        event.seq := upto;
+        event.seq := CASE WHEN is_full THEN place ELSE upto END;
         RETURN NEXT event;
     END IF;
 END
@@ -677,6 +703,41 @@ BEGIN
     FROM tandem.outbox o WHERE o.seq = ANY ($5)
     ON CONFLICT DO NOTHING;
     RETURN true;
+END
+$function$;
+
+-- Events that were set aside and are due, in order: those behind which nothing of their key has to wait. At most `most`, and of so many bytes, but for one that has more alone. By the
+-- indexes, whatever the statistics say: a plan for a few rows would take hours with many.
+CREATE FUNCTION tandem.outbox_due(sink text, share smallint, most integer, bytes bigint) RETURNS SETOF tandem.outbox_parked
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+    SET jit = off
+AS $function$
+DECLARE
+    event tandem.outbox_parked;
+    moment timestamptz := clock_timestamp();
+    number_read integer := 0;
+    bytes_read bigint := 0;
+    size bigint;
+    -- A key that waits; that of the next event too, perhaps.
+    waiting text;
+BEGIN
+    FOR event IN
+        SELECT p.* FROM tandem.outbox_parked p WHERE p.sink = $1 AND p.share = $2 AND p.state = 'parked' AND p.due_at <= moment ORDER BY p.seq
+    LOOP
+        CONTINUE WHEN event.key = waiting;
+        IF event.key IS NOT NULL AND EXISTS (
+            SELECT FROM tandem.outbox_parked b
+            WHERE b.sink = $1 AND b.share = $2 AND b.key = event.key AND b.state = 'parked' AND b.seq < event.seq AND b.due_at > moment) THEN
+            waiting := event.key;
+            CONTINUE;
+        END IF;
+        size := octet_length(event.payload) + octet_length(event.topic) + coalesce(octet_length(event.key), 0) + coalesce(octet_length(event.headers::text), 0)
+            + octet_length(event.content_type);
+        EXIT WHEN number_read >= $3 OR number_read > 0 AND bytes_read + size > $4;
+        number_read := number_read + 1;
+        bytes_read := bytes_read + size;
+        RETURN NEXT event;
+    END LOOP;
 END
 $function$;
 
@@ -775,6 +836,14 @@ BEGIN
     DELETE FROM tandem.outbox_history h
     WHERE h.at < (SELECT max(o.at) FROM tandem.outbox_history o WHERE o.at <= clock_timestamp() - rules.keep);
     turn := taken >> 36;
+    -- A rotation that was rolled back has entered the lap all the same, and left no row.
+    IF NOT EXISTS (SELECT FROM tandem.outbox_slot s WHERE s.lap = turn) THEN
+        INSERT INTO tandem.outbox_slot (slot, lap, events_before)
+        SELECT turn & 7, turn, s.events_before + coalesce((
+            SELECT o.seq & 68719476735 FROM tandem.outbox o WHERE o.seq >= s.lap << 36 AND o.seq < (s.lap + 1) << 36 ORDER BY o.seq DESC LIMIT 1), 0)
+        FROM tandem.outbox_slot s WHERE s.lap < turn ORDER BY s.lap DESC LIMIT 1
+        ON CONFLICT ON CONSTRAINT outbox_slot_pkey DO UPDATE SET lap = EXCLUDED.lap, events_before = EXCLUDED.events_before, opened_at = EXCLUDED.opened_at;
+    END IF;
     FOR distance IN 1..7 LOOP
         candidate := (turn + distance) & 7;
         is_empty[distance] := pg_relation_size(format('tandem.outbox_%s', candidate)::regclass) = 0;
@@ -894,8 +963,12 @@ BEGIN
         SELECT s.sink, s.share, p.shares, p.number + 1, p.epoch, start.snapshot, start.seq, start.snapshot, start.seq, start.seq, '{}'
         FROM tandem.outbox_sink s, LATERAL tandem.outbox_position(s.sink, s.share) p
         WHERE s.sink = $1 AND s.share = coalesce($2, s.share)
-            -- One that is not that far yet gets all of it anyway, and what is before it, too.
+            -- One that is not that far yet gets all of it anyway, and what is before it, too. Numbers do not tell, for they are read before their snapshots: it is that far
+            -- if what is open there was open at the start, too.
             AND CASE WHEN p.acked >= p.last_seq THEN p.upto_seq ELSE p.since_seq END > start.seq
+            AND pg_snapshot_xmax(start.snapshot) <= pg_snapshot_xmax(CASE WHEN p.acked >= p.last_seq THEN p.upto ELSE p.since END)
+            AND NOT EXISTS (SELECT FROM pg_snapshot_xip(CASE WHEN p.acked >= p.last_seq THEN p.upto ELSE p.since END) x (xid)
+                WHERE pg_visible_in_snapshot(x.xid, start.snapshot))
         RETURNING *
     )
     INSERT INTO tandem.outbox_ack (sink, share, number, seq) SELECT m.sink, m.share, m.number, m.last_seq FROM moved m;
@@ -917,7 +990,7 @@ BEGIN
         RETURN;
     END IF;
     PERFORM tandem.outbox_lock(s.sink) FROM (SELECT o.sink FROM tandem.outbox_sink o WHERE o.share = 0 ORDER BY o.sink) s;
-    UPDATE tandem.outbox_settings s SET system_identifier = o.system_identifier, timeline = o.timeline FROM tandem.outbox_origin() o;
+    UPDATE tandem.outbox_settings s SET system_identifier = o.system_identifier, timeline = o.timeline, relation = o.relation FROM tandem.outbox_origin() o;
     UPDATE tandem.outbox_sink s SET epoch = s.epoch + 1, holder = NULL, until = '-infinity';
     WITH moved AS (
         INSERT INTO tandem.outbox_window (sink, share, shares, number, epoch, since, since_seq, upto, upto_seq, last_seq, late)
@@ -935,7 +1008,7 @@ BEGIN
 END
 $function$;
 
--- After a restore into another server, whose transaction ids began anew: events after `from_seq` become this transaction's, in their order, and are sent; the
+-- After a restore of a dump, into another server whose transaction ids began anew, or into the same: events after `from_seq` become this transaction's, in their order, and are sent; the
 -- others are removed, for ids that come again would bring them back. Nobody may publish meanwhile. Says how many will be sent.
 CREATE FUNCTION tandem.outbox_rebase(from_seq bigint) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -949,7 +1022,7 @@ BEGIN
     PERFORM tandem.outbox_require_read_committed();
     -- The row before the tables, as `outbox_renumber` does it.
     PERFORM FROM tandem.outbox_settings FOR NO KEY UPDATE;
-    LOCK TABLE tandem.outbox, tandem.outbox_window, tandem.outbox_ack IN ACCESS EXCLUSIVE MODE;
+    LOCK TABLE tandem.outbox_window, tandem.outbox_ack, tandem.outbox IN ACCESS EXCLUSIVE MODE;
     own := pg_current_xact_id();
     -- A snapshot counts its own transaction as finished, once one with a later id has ended.
     start := pg_current_snapshot();
@@ -965,7 +1038,7 @@ BEGIN
         SELECT w.sink, max(w.number) AS number FROM tandem.outbox_window w GROUP BY w.sink;
     TRUNCATE tandem.outbox_window, tandem.outbox_ack;
     PERFORM tandem.outbox_lock(s.sink) FROM (SELECT o.sink FROM tandem.outbox_sink o WHERE o.share = 0 ORDER BY o.sink) s;
-    UPDATE tandem.outbox_settings s SET system_identifier = o.system_identifier, timeline = o.timeline FROM tandem.outbox_origin() o;
+    UPDATE tandem.outbox_settings s SET system_identifier = o.system_identifier, timeline = o.timeline, relation = o.relation FROM tandem.outbox_origin() o;
     UPDATE tandem.outbox_sink s SET epoch = s.epoch + 1, holder = NULL, until = '-infinity';
     WITH moved AS (
         INSERT INTO tandem.outbox_window (sink, share, shares, number, epoch, since, since_seq, upto, upto_seq, last_seq, late)
@@ -988,10 +1061,14 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_column
 BEGIN
+    -- The row before the tables, as `outbox_renumber` does it.
+    PERFORM FROM tandem.outbox_settings FOR NO KEY UPDATE;
     -- Nobody else removes or adds it meanwhile.
     IF NOT tandem.outbox_lock($1) THEN
         RETURN false;
     END IF;
+    -- An inbox remembers how far the sink was: one of the same name goes on behind it.
+    UPDATE tandem.outbox_settings s SET numbers_from = greatest(s.numbers_from, (SELECT max(w.number) + 1 FROM tandem.outbox_window w WHERE w.sink = $1));
     DELETE FROM tandem.outbox_sink s WHERE s.sink = $1;
     DELETE FROM tandem.outbox_parked p WHERE p.sink = $1;
     DELETE FROM tandem.outbox_ack a WHERE a.sink = $1;
@@ -1023,8 +1100,9 @@ AS $function$
                 UNION ALL
                 SELECT x.xid, 0 FROM pg_snapshot_xip(p.upto) x (xid)) t
             JOIN tandem.outbox o ON o.xid = t.xid AND o.seq > t.above AND o.seq <= greatest(p.acked, p.since_seq) LIMIT 100001) l) late
-        LEFT JOIN tandem.outbox_slot past ON past.lap = greatest(p.acked, p.since_seq) >> 36, tandem.outbox_slot current
-    WHERE current.lap = q.last_value >> 36
+        LEFT JOIN tandem.outbox_slot past ON past.lap = greatest(p.acked, p.since_seq) >> 36
+        -- That of the lap is not there for the moment of a rotation.
+        CROSS JOIN LATERAL (SELECT c.events_before FROM tandem.outbox_slot c WHERE c.lap <= q.last_value >> 36 ORDER BY c.lap DESC LIMIT 1) current
     GROUP BY s.sink
 $function$;
 
@@ -1033,10 +1111,11 @@ REVOKE EXECUTE ON FUNCTION tandem.publish_bytes(text, text, bytea, text, json, u
     tandem.outbox_put_aside(text, text, bytea, text, json, uuid, timestamptz),
     tandem.outbox_publish_due(integer), tandem.outbox_origin(), tandem.outbox_check(), tandem.outbox_add_sink(text, smallint, boolean),
     tandem.outbox_require_read_committed(), tandem.outbox_snapshot(), tandem.outbox_position(text, smallint), tandem.outbox_share(text, bigint, smallint),
-    tandem.outbox_require_origin(), tandem.outbox_require_timeline(), tandem.outbox_is_rich(text, smallint, text), tandem.outbox_lock(text), tandem.outbox_claim(text, smallint, text, interval, smallint),
+    tandem.outbox_size(tandem.outbox), tandem.outbox_require_origin(), tandem.outbox_require_timeline(), tandem.outbox_is_rich(text, smallint, text), tandem.outbox_lock(text), tandem.outbox_claim(text, smallint, text, interval, smallint),
     tandem.outbox_release(text, text, interval, smallint), tandem.outbox_claim_all(text, text, interval, smallint), tandem.outbox_divide(text, text, smallint),
     tandem.outbox_open(text, smallint, bigint, bigint, bigint, boolean), tandem.outbox_read(text, smallint, bigint, bigint, integer, bigint),
     tandem.outbox_acknowledge(text, smallint, bigint, bigint, bigint), tandem.outbox_park(text, smallint, bigint, bigint, bigint[], text, timestamptz, text),
+    tandem.outbox_due(text, smallint, integer, bigint),
     tandem.outbox_blockers(integer, boolean), tandem.outbox_rotate(), tandem.outbox_trim(), tandem.outbox_remove_sink(text), tandem.outbox_replay(text, smallint, timestamptz),
     tandem.outbox_renumber(boolean), tandem.outbox_rebase(bigint), tandem.outbox_lag()
     FROM PUBLIC;

@@ -6,8 +6,11 @@ import TandemTransactions
 
 /// Events that a sink has not taken.
 extension OutboxStore {
-    /// An event that waits for another attempt: the first one of its key.
-    struct Head: Sendable {
+    /// The most keys of one answer.
+    private static let mostKeys = 5000
+
+    /// An event that waits for another attempt.
+    struct Waiting: Sendable {
         let delivery: Delivery
         let attempts: Int
     }
@@ -31,42 +34,57 @@ extension OutboxStore {
         if answer.text(0, 0) != "t" { throw Fenced() }
     }
 
-    /// The keys whose events have to wait, and when the first of them is due.
+    /// The keys whose events have to wait, and when the first event is due of those behind which nothing waits.
     func parkedKeys() async throws -> (keys: Set<String>, dueIn: Duration?) {
-        let answer = try await result(
-            """
-            SELECT pg_catalog.json_agg(DISTINCT p.key) FILTER (WHERE p.key IS NOT NULL),
-                (extract(epoch FROM least(min(p.due_at) FILTER (WHERE NOT EXISTS (
-                    SELECT FROM tandem.outbox_parked b
-                    WHERE b.sink = p.sink AND b.share = p.share AND b.key = p.key AND b.state = 'parked' AND b.seq < p.seq)),
-                    pg_catalog.clock_timestamp() + interval '1 day') - pg_catalog.clock_timestamp()) * 1000)::int8
-            FROM tandem.outbox_parked p WHERE p.sink = \(sink) AND p.share = \(share)::int2 AND p.state = 'parked'
-            """)
-        var keys: Set<String> = []
-        if let text = answer.text(0, 0), case .array(let values)? = try? JSON(reading: text) {
-            for case .string(let key) in values { keys.insert(key) }
+        var keys: Set<String> = [], due: Int64?, last: String?
+        while true {
+            let rows: [(String?, Int64)]
+            do {
+                rows = try await node.query(
+                    """
+                    SELECT f.key, (extract(epoch FROM least(f.due_at, pg_catalog.clock_timestamp() + interval '1 day') - pg_catalog.clock_timestamp()) * 1000)::int8
+                    FROM (
+                        (SELECT DISTINCT ON (p.key) p.key, p.due_at FROM tandem.outbox_parked p
+                        WHERE p.sink = \(sink) AND p.share = \(share)::int2 AND p.state = 'parked' AND p.key IS NOT NULL AND (\(last)::text IS NULL OR p.key > \(last)::text)
+                        ORDER BY p.key, p.seq LIMIT \(Self.mostKeys)::int)
+                        UNION ALL
+                        SELECT NULL, min(p.due_at) FROM tandem.outbox_parked p
+                        WHERE p.sink = \(sink) AND p.share = \(share)::int2 AND p.state = 'parked' AND p.key IS NULL AND \(last)::text IS NULL HAVING count(*) > 0) f
+                    ORDER BY f.key NULLS FIRST
+                    """, as: String?.self, Int64.self)
+            } catch let error as TandemError {
+                throw OutboxError.named(error)
+            }
+            for (key, time) in rows {
+                if let key { keys.insert(key) }
+                due = min(due ?? .max, time)
+            }
+            last = rows.last?.0
+            if rows.count < Self.mostKeys { return (keys, due.map { .milliseconds(max(0, $0)) }) }
         }
-        return (keys, answer.text(0, 1).flatMap { Int64($0) }.map { .milliseconds(max(0, $0)) })
     }
 
-    /// Events that are due for another attempt: of each key its first one.
-    func heads(_ limit: Int) async throws -> [Head] {
+    /// Events that are due for another attempt, in order: those behind which nothing of their key has to wait.
+    ///
+    /// - Parameter limit: how many, and of how many bytes; one that has more comes alone.
+    /// - Returns: the events.
+    /// - Throws: `TandemError`.
+    func due(_ limit: (events: Int, bytes: Int)) async throws -> [Waiting] {
         let rows: [(Int64, String, String, String, String?, String?, String, [UInt8], Int64, Int)]
         do {
             rows = try await node.query(
                 """
-                SELECT \(sql: Self.columns), e.number, e.attempts FROM tandem.outbox_parked e
-                WHERE e.sink = \(sink) AND e.share = \(share)::int2 AND e.state = 'parked' AND e.due_at <= pg_catalog.clock_timestamp() AND NOT EXISTS (
-                    SELECT FROM tandem.outbox_parked b
-                    WHERE b.sink = e.sink AND b.share = e.share AND b.key = e.key AND b.state = 'parked' AND b.seq < e.seq)
-                ORDER BY e.seq LIMIT \(limit)::int
+                SELECT \(sql: Self.columns), e.number, e.attempts
+                FROM tandem.outbox_due(\(sink), \(share)::int2, \(limit.events)::int, \(limit.bytes)::int8) e
                 """, as: Int64.self, String.self, String.self, String.self, String?.self, String?.self, String.self, [UInt8].self, Int64.self, Int.self)
         } catch let error as TandemError {
             throw OutboxError.named(error)
         }
         return rows.map { sequence, time, id, topic, key, headers, type, payload, number, attempts in
             let event = Event(id: id, topic: topic, key: key, headers: Event.Header.read(headers), contentType: type, payload: payload, time: time)
-            return Head(delivery: Delivery(event, from: source, to: lane, at: .init(window: number, sequence: sequence)), attempts: attempts)
+            // Whatever the sink has had by its place since, this one it has not.
+            let delivery = Delivery(event, from: source, to: lane, at: .init(window: number, sequence: sequence), isPlaceLasting: false)
+            return Waiting(delivery: delivery, attempts: attempts)
         }
     }
 

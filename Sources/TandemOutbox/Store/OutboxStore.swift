@@ -166,7 +166,7 @@ struct OutboxStore: Sendable {
     /// - Parameters:
     ///   - window: the window.
     ///   - place: the last one that is not wanted; 0 for the window's begin.
-    ///   - limit: how many, and of how many bytes of payload, but for the last of them.
+    ///   - limit: how many, and of how many bytes; one that has more comes alone.
     /// - Returns: the events, and whether there may be more.
     /// - Throws: `TandemError`.
     func read(_ window: OutboxWindow, behind place: Int64, limit: (events: Int, bytes: Int)) async throws -> OutboxChunk {
@@ -177,11 +177,9 @@ struct OutboxStore: Sendable {
         let deliveries = rows.compactMap { sequence, event in
             event.map { Delivery($0, from: source, to: lane, at: .init(window: window.number, sequence: sequence)) }
         }
-        let bytes = deliveries.reduce(0) { $0 + $1.event.payload.count }
         // A row of a number alone: up to there it was looked for events.
         let goesOn = rows.last.map { $0.event == nil } ?? false
-        return OutboxChunk(
-            events: deliveries, end: rows.last?.sequence ?? window.last, isLast: !goesOn && deliveries.count < limit.events && bytes < limit.bytes)
+        return OutboxChunk(events: deliveries, end: rows.last?.sequence ?? window.last, isLast: !goesOn && deliveries.count < limit.events)
     }
 
     static let columns: SQL = """

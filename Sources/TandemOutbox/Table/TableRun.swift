@@ -99,6 +99,8 @@ struct TableRun {
                 if Task.isCancelled { return }
                 if !isKnown, let error = error as? TandemError, error.code == .configurationInvalid || error.code == .notPermitted { throw error }
                 wait = failed(error)
+                // A sink that is down is what the lag is looked at for.
+                if let store { try? await tellLag(of: store) }
             }
             guard wait > .zero else { continue }
             do { try await Task.sleep(for: wait) } catch { return }
@@ -111,7 +113,10 @@ struct TableRun {
     private mutating func turn() async throws -> Duration {
         let store = try await opened()
         let held = holds.held(at: ContinuousClock.now)
-        guard held.count < Self.mostHeld else { return options.poll }
+        guard held.count < Self.mostHeld else {
+            try await tellLag(of: store)
+            return options.poll
+        }
         let round = try await batch(of: store, but: held)
         guard round.isOurs else { return max(options.poll, .milliseconds(20)) }
         await Failpoints.pass(.relayAfterNote)
@@ -170,7 +175,7 @@ struct TableRun {
     private func batch(of store: TableStore, but held: TableHolds.Held) async throws -> Round {
         var transaction = TransactionOptions()
         transaction.timeout = Self.patience
-        let limit = min(size, most), bytes = min(options.batchBytes, TableStore.largest)
+        let limit = min(size, most), bytes = options.bytes
         return try await store.node.transaction(transaction) { branch in
             var round = Round()
             let begin = ContinuousClock.now

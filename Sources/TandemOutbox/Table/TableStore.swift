@@ -9,8 +9,8 @@ import TandemTransactions
 /// A batch is one transaction: take the turn, claim, read, (hand to the sink,) mark, commit. Before the first batch, and before the first after a failure, marking is tried and taken
 /// back: rows that cannot be marked would be sent again and again.
 struct TableStore: Sendable {
-    /// The most bytes of an event, and of a batch of several: as text a byte is two, and all of it must fit into one answer.
-    static let largest = 6 << 20
+    /// The most bytes of an event.
+    static let largest = RelayOptions.mostBytes
     /// The most rows of a batch, for the same reason.
     static let mostRows = 5000
     /// The most rows that are counted.
@@ -174,6 +174,8 @@ struct TableStore: Sendable {
             do {
                 try await branch.savepoint { branch -> Void in
                     try await write(try status(state), to: rows.map(\.id), on: branch)
+                    // What is checked at the commit only, too.
+                    try await branch.execute("SET CONSTRAINTS ALL IMMEDIATE")
                     throw Undone()
                 }
             } catch is Undone {

@@ -1,0 +1,128 @@
+import TandemCluster
+import TandemCore
+import TandemMessaging
+import TandemOutbox
+import TandemPostgres
+import TandemTestSupport
+import TandemTransactions
+import Testing
+
+@Suite("Events that a sink has refused stand in nobody's way, and neither do large ones")
+struct RefusedEventTests {
+    private func publish(_ test: TestCluster, _ key: String, _ numbers: ClosedRange<Int>) async throws {
+        try await sql(
+            try test.conninfo("n1"),
+            "SELECT count(tandem.publish('t', '\(key)', i::text)) FROM generate_series(\(numbers.lowerBound), \(numbers.upperBound)) i")
+    }
+
+    @Test("many that waited behind one are sent in parts when it is tried again, in their order, and what is new has its turn in between")
+    func inParts() async throws {
+        try await withCluster(1, modules: [.outbox]) { test in
+            let refusing = RecordingSink(), sink = SlowSink(isHeld: true), outbox = Outbox(test.cluster, on: "n1")
+            refusing.state.withLock { $0.refuses = { $0.payload == Array("1".utf8) } }
+            try await relaying(test.cluster, to: refusing, { $0.attempts = 1 }) {
+                try await publish(test, "hot", 1...3000)
+                try await wait(for: "all that waits, and the note of it") { try await outbox.lag().map { [$0.parked, $0.events] } == [[3000, 0]] }
+            }
+            _ = try await outbox.retry(sink: "test")
+            try await relaying(test.cluster, to: sink) {
+                try await wait(for: "the first of them") { sink.attempts.count == 1 }
+                try await publish(test, "other", 0...0)
+                sink.state.withLock { $0.isHeld = false }
+                try await wait(for: "all") { sink.delivered.count == 3001 }
+            }
+            let place = try #require(sink.texts.firstIndex(of: "0"))
+            #expect(place < 2000, "it was sent behind \(place)")
+            #expect(sink.texts.filter { $0 != "0" } == (1...3000).map(String.init))
+            #expect(try await outbox.parked().isEmpty)
+        }
+    }
+
+    @Test("where one attempt is all there is, those behind a dead letter still come before what is published later")
+    func behindDead() async throws {
+        try await withCluster(1, modules: [.outbox]) { test in
+            let sink = RecordingSink()
+            sink.state.withLock { $0.refuses = { $0.payload == Array("1".utf8) } }
+            // A part of a window is two events; the third one is in the next part.
+            try await publish(test, "k", 1...9)
+            try await relaying(
+                test.cluster, to: sink,
+                {
+                    ($0.attempts, $0.refusal) = (1, .dead)
+                    $0.batch = 2
+                }
+            ) {
+                try await wait(for: "all but one") { sink.events.count == 8 }
+            }
+            #expect(sink.texts == (2...9).map(String.init))
+        }
+    }
+
+    @Test("large events are read in parts, those with large headers too, and again in parts when a sink has refused all of them")
+    func large() async throws {
+        try await withCluster(1, modules: [.outbox]) { test in
+            let sink = RecordingSink(), outbox = Outbox(test.cluster, on: "n1"), limit = 4 << 20
+            sink.state.withLock { $0.refuses = { $0.topic == "large" } }
+            try await test.value("n1", "UPDATE tandem.outbox_settings SET payload_limit = \(limit)")
+            let session = try await test.session("n1")
+            try await session.run(
+                """
+                SELECT count(tandem.publish_bytes('large', 'k' || i, convert_to(repeat('x', CASE WHEN i % 5 = 0 THEN \(limit) ELSE 1000000 END), 'UTF8')))
+                FROM generate_series(1, 30) i
+                """)
+            try await session.run(
+                """
+                SELECT count(tandem.publish('headers', 'k', i::text, json_build_object('h', repeat('y', 64000)))) FROM generate_series(1, 400) i
+                """)
+            try await relaying(test.cluster, to: sink, { $0.attempts = 1 }) {
+                try await wait(for: "those that are set aside", within: .seconds(90)) { try await outbox.lag().first?.parked == 30 }
+                try await wait(for: "those with large headers", within: .seconds(90)) { sink.events.count == 400 }
+                #expect(sink.texts == (1...400).map(String.init))
+                sink.state.withLock {
+                    $0.deliveries = []
+                    $0.refuses = { _ in false }
+                }
+                _ = try await outbox.retry(sink: "test")
+                try await wait(for: "the large ones", within: .seconds(90)) { sink.events.count == 30 }
+            }
+            #expect(sink.events.map(\.key) == (1...30).map { "k\($0)" })
+            #expect(sink.events.allSatisfy { $0.payload.count >= 1_000_000 })
+            let beyond = await #expect(throws: ServerError.self) {
+                try await session.run("UPDATE tandem.outbox_settings SET payload_limit = \(limit + 1)")
+            }
+            #expect(beyond?.sqlState == .checkViolation)
+            await session.close()
+        }
+    }
+
+    @Test("more keys than fit into one answer may wait")
+    func manyKeys() async throws {
+        try await withCluster(1, modules: [.outbox]) { test in
+            let sink = RecordingSink(), outbox = Outbox(test.cluster, on: "n1"), number = 5001
+            sink.state.withLock { $0.refuses = { _ in true } }
+            try await sql(
+                try test.conninfo("n1"), "SELECT count(tandem.publish('t', nullif('k' || i, 'k7'), i::text)) FROM generate_series(1, 10) i")
+            try await relaying(test.cluster, to: sink, { $0.attempts = 1 }) {
+                try await wait(for: "those that are set aside, and the note of it") { try await outbox.lag().map { [$0.parked, $0.events] } == [[10, 0]] }
+            }
+            // As if many more had been refused.
+            try await sql(
+                try test.superuser("n1"),
+                """
+                INSERT INTO tandem.outbox_parked (sink, seq, share, number, state, attempts, due_at, at, id, topic, key, content_type, payload)
+                SELECT p.sink, -i, p.share, p.number, p.state, p.attempts, p.due_at, p.at, gen_random_uuid(), p.topic, 'more ' || i, p.content_type, p.payload
+                FROM tandem.outbox_parked p, generate_series(1, \(number)) i WHERE p.key = 'k1'
+                """)
+            sink.state.withLock { $0.refuses = { _ in false } }
+            try await relaying(test.cluster, to: sink) {
+                // Of the last ones of both pages.
+                for key in ["k9", "more 999"] { try await sql(try test.conninfo("n1"), "SELECT tandem.publish('t', '\(key)', '\(number)')") }
+                try await wait(for: "what waits behind them") { try await outbox.lag().first?.parked == number + 12 }
+                #expect(sink.events.isEmpty)
+                _ = try await outbox.retry(sink: "test")
+                try await wait(for: "all", within: .seconds(90)) { sink.events.count == number + 12 }
+            }
+            #expect(sink.texts.suffix(2) == ["\(number)", "\(number)"])
+        }
+    }
+}

@@ -160,6 +160,8 @@ final class RabbitMQConnection {
         var bytes = 0
         /// Messages that came back, by the event's id; each is confirmed right afterwards all the same.
         var returned: [String: String] = [:]
+        /// Keys of which a message is refused: what was not published by then waits.
+        var blocked: Set<String> = []
         var rejected = 0
     }
 
@@ -171,13 +173,13 @@ final class RabbitMQConnection {
     /// - Returns: a verdict for each.
     /// - Throws: `sinkUnavailable`; `CancellationError`.
     func deliver(_ batch: [Delivery], isCancelled: () -> Bool) throws -> [DeliveryVerdict] {
-        var flight = Flight(verdicts: Array(repeating: nil, count: batch.count)), next = 0, blocked: Set<String> = []
+        var flight = Flight(verdicts: Array(repeating: nil, count: batch.count)), next = 0
         var deadline = ContinuousClock.now + configuration.patience
         while next < batch.count || !flight.outstanding.isEmpty {
             if isCancelled() { throw CancellationError() }
             var isFull = false
             while next < batch.count, !isBlocked, flight.outstanding.count < configuration.window, flight.bytes < Self.mostBytes {
-                if let verdict = unfit(batch[next], &blocked) {
+                if let verdict = unfit(batch[next], &flight.blocked) {
                     flight.verdicts[next] = verdict
                     next += 1
                     continue
@@ -234,6 +236,7 @@ final class RabbitMQConnection {
                     if !isAcknowledged { flight.rejected += 1 }
                     if let reason = flight.returned.removeValue(forKey: delivery.id) {
                         flight.verdicts[index] = .refused(unroutable(delivery, reason))
+                        if let key = delivery.key { flight.blocked.insert(key) }
                     } else {
                         flight.verdicts[index] = .delivered
                     }

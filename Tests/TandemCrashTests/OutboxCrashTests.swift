@@ -148,6 +148,7 @@ struct OutboxCrashTests {
                 let second = try programs[1].start()
                 defer { second.signal(SIGKILL) }
                 try await wait(for: "the successor's events", within: Self.patience) { try lines(programs[1]).count == 10 }
+                try await wait(for: "its note of them") { try await Outbox(test.cluster, on: "n1").lag().map(\.events) == [0] }
                 first.signal(SIGCONT)
                 second.signal(SIGTERM)
                 #expect(try await second.end() == .exited(0))

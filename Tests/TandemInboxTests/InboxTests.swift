@@ -238,23 +238,28 @@ struct InboxTests {
         }
     }
 
-    @Test("more large messages than fit into one answer are handled, in their order")
+    @Test("more large messages than fit into one answer are handled, in their order; one that is too large alone is given up")
     func large() async throws {
         try await withNodes { test in
             try await sql(
                 try test.superuser("n2"),
                 """
                 INSERT INTO tandem.inbox_queue (queue, id, source, topic, key, content_type, payload)
-                SELECT 'orders', gen_random_uuid(), '/test/n9', 't', 'k', 'text/plain', convert_to(i || repeat(' ', 1000000), 'UTF8') FROM generate_series(1, 20) i
+                SELECT 'orders', gen_random_uuid(), '/test/n9', 't', 'k', 'text/plain', convert_to(i || repeat(' ', CASE i WHEN 7 THEN 9000000 ELSE 1000000 END), 'UTF8')
+                FROM generate_series(1, 20) i
                 """)
-            let consumer = InboxConsumer(test.cluster, on: "n2", queue: "orders") { message, branch in
+            var options = InboxConsumer.Options()
+            (options.wait, options.attempts) = (.milliseconds(5), 2)
+            let consumer = InboxConsumer(test.cluster, on: "n2", queue: "orders", options: options) { message, branch in
                 let body = String(decoding: message.event.payload.prefix { $0 != 32 }, as: UTF8.self)
                 try await branch.execute("INSERT INTO handled (key, body) VALUES (\(message.event.key), \(body))")
             }
             try await running({ try await consumer.run() }) {
                 try await wait(for: "all", within: .seconds(90)) { try await test.count("n2", "tandem.inbox_queue") == 0 }
             }
-            #expect(try await handled(test) == (1...20).map(String.init).joined(separator: ","))
+            #expect(try await handled(test) == (1...20).filter { $0 != 7 }.map(String.init).joined(separator: ","))
+            let dead = try await Inbox(test.cluster, on: "n2").dead()
+            #expect(dead.count == 1 && dead[0].error?.hasPrefix("eventTooLarge") == true)
         }
     }
 

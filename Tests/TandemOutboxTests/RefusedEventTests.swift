@@ -38,6 +38,35 @@ struct RefusedEventTests {
         }
     }
 
+    /// Refuses one payload, and takes what is behind it, as a sink may that has several under way.
+    private struct HastySink: Sink {
+        let refused: [UInt8]
+        let batches = Locked<[[Delivery]]>([])
+
+        func deliver(_ batch: [Delivery]) async throws -> [DeliveryVerdict] {
+            batches.withLock { $0.append(batch) }
+            return batch.map { $0.event.payload == refused ? .refused(TandemError(.eventRefused, "no", nextStep: "")) : .delivered }
+        }
+
+        func close() async {}
+    }
+
+    @Test("one that is tried again goes alone: those behind it wait, even where the sink would take them")
+    func alone() async throws {
+        try await withCluster(1, modules: [.outbox]) { test in
+            let sink = HastySink(refused: Array("1".utf8)), outbox = Outbox(test.cluster, on: "n1")
+            // The others are there before the second attempt.
+            try await relaying(test.cluster, to: sink, { ($0.attempts, $0.wait, $0.longestWait) = (4, .milliseconds(500), .seconds(1)) }) {
+                try await publish(test, "k", 1...1)
+                try await wait(for: "its refusal") { try await outbox.parked().count == 1 }
+                try await publish(test, "k", 2...5)
+                try await wait(for: "the attempts to be used up") { try await outbox.parked().first?.dueAt == nil }
+                try await wait(for: "those that wait behind it") { try await outbox.parked().count == 5 }
+            }
+            #expect(sink.batches.withLock { $0.map(\.count) } == [1, 1, 1, 1])
+        }
+    }
+
     @Test("where one attempt is all there is, those behind a dead letter still come before what is published later")
     func behindDead() async throws {
         try await withCluster(1, modules: [.outbox]) { test in

@@ -48,6 +48,8 @@ public struct InboxConsumer: Sendable {
     /// The most messages of a transaction, and bytes of these: what fits into one answer, where as text a byte is two.
     private static let mostMessages = 5000
     private static let mostBytes = 6 << 20
+    /// The most bytes of a payload. A broker may have brought a larger one, which was then given up and put into the queue.
+    private static let largest = 7 << 20
 
     private let cluster: Cluster
     private let node: NodeName
@@ -134,6 +136,11 @@ public struct InboxConsumer: Sendable {
                 let messages = try await next(limit, without: held, on: branch)
                 for message in messages {
                     do {
+                        if message.size > Self.largest {
+                            throw TandemError(
+                                .eventTooLarge, "the message has \(message.size) bytes, and at most \(Self.largest) are read from a queue",
+                                nextStep: "look at it in tandem.inbox_dead, and `tandem inbox drop` it")
+                        }
                         try await handler(message, branch)
                         // Alone it is also at fault where the time is over now.
                         if message.place == messages.last?.place { try await end(messages, on: branch) }
@@ -162,7 +169,8 @@ public struct InboxConsumer: Sendable {
         else { return [] }
         let rows = try await branch.query(
             """
-            SELECT m.place, m.id::text, m.source, m.topic, m.key, m.headers::text, m.content_type, m.payload,
+            SELECT m.place, m.id::text, m.source, m.topic, m.key, m.headers::text, m.content_type,
+                CASE WHEN pg_catalog.octet_length(m.payload) <= \(Self.largest)::int THEN m.payload ELSE '' END, pg_catalog.octet_length(m.payload),
                 pg_catalog.to_char(m.published_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
             FROM (
                 SELECT n.*, pg_catalog.row_number() OVER by_place AS rank, sum(pg_catalog.octet_length(n.payload) + pg_catalog.octet_length(n.topic)
@@ -172,10 +180,10 @@ public struct InboxConsumer: Sendable {
                     ORDER BY q.place LIMIT \(limit)::int) n
                 WINDOW by_place AS (ORDER BY n.place)) m
             WHERE m.rank = 1 OR m.bytes <= \(Self.mostBytes)::int8 ORDER BY m.place
-            """, as: Int64.self, String.self, String.self, String.self, String?.self, String?.self, String.self, [UInt8].self, String.self)
-        return rows.map { place, id, source, topic, key, headers, type, payload, time in
+            """, as: Int64.self, String.self, String.self, String.self, String?.self, String?.self, String.self, [UInt8].self, Int.self, String.self)
+        return rows.map { place, id, source, topic, key, headers, type, payload, size, time in
             let event = Event(id: id, topic: topic, key: key, headers: Event.Header.read(headers), contentType: type, payload: payload, time: time)
-            return InboxMessage(event: event, source: source, place: place)
+            return InboxMessage(event: event, source: source, place: place, size: size)
         }
     }
 

@@ -7,4 +7,6 @@ public struct InboxMessage: Sendable {
     /// Where it comes from: `/CLUSTER/NODE`.
     public let source: String
     let place: Int64
+    /// Bytes of its payload in the queue; the event has none of them where they are too many.
+    let size: Int
 }

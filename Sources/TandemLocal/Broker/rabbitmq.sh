@@ -31,12 +31,12 @@ trap end EXIT
 
 is_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# Outside of the range from which outgoing connections take theirs.
+# Outside of the range from which outgoing connections take theirs, and none of those that are given.
 free_port() {
     local port
     for _ in $(seq 200); do
         port=$((20000 + RANDOM % 10000))
-        if ! is_open "$port"; then
+        if [[ " $* " != *" $port "* ]] && ! is_open "$port"; then
             echo "$port"
             return
         fi
@@ -46,9 +46,9 @@ free_port() {
 
 port=$(free_port)
 tls=0
-if [ "${1:-}" = tls ]; then tls=$(free_port); fi
-distribution=$(free_port)
-names=$(free_port)
+if [ "${1:-}" = tls ]; then tls=$(free_port "$port"); fi
+distribution=$(free_port "$port" "$tls")
+names=$(free_port "$port" "$tls" "$distribution")
 cat >"$folder/rabbitmq.conf" <<CONF
 listeners.tcp.1 = 127.0.0.1:$port
 num_acceptors.tcp = 2

@@ -14,7 +14,7 @@ public struct RelayOptions: Sendable {
     public var lease: Duration = .seconds(10)
     /// The longest that it waits before it asks again whether there is something new.
     public var poll: Duration = .milliseconds(200)
-    /// The most events that are read and handed to a sink at a time.
+    /// The most events that are read and handed to a sink at a time, 1 to 10,000.
     public var batch = 2000
     /// The most bytes of these, at most 6 MiB; one that has more goes alone.
     public var batchBytes = 4 << 20
@@ -41,9 +41,10 @@ public struct RelayOptions: Sendable {
 
     /// What fits into one answer: as text, a byte is two.
     static let mostBytes = 6 << 20
+    private static let mostRows = 10_000
 
-    /// The most bytes of a batch of several.
-    var bytes: Int { min(batchBytes, Self.mostBytes) }
+    /// How much of a window is read at a time: so many events, and bytes of several.
+    var part: (events: Int, bytes: Int) { (max(1, min(batch, Self.mostRows)), min(batchBytes, Self.mostBytes)) }
 
     func wants(_ topic: String) -> Bool {
         topics.isEmpty || topics.contains { $0.hasSuffix("*") ? topic.hasPrefix($0.dropLast()) : topic == $0 }

@@ -95,7 +95,7 @@ struct RelayRun {
     ///
     /// - Returns: whether there was anything.
     private mutating func deliver(_ window: inout OutboxWindow) async throws -> Bool {
-        let store = store, limit = (events: options.batch, bytes: options.bytes)
+        let store = store, limit = options.part
         // A window that is not begun yet is read from its first event on.
         var place = window.acknowledged
         var next: Task<OutboxChunk, any Error>? = nil
@@ -231,24 +231,26 @@ struct RelayRun {
     private mutating func retryParked() async throws -> Bool {
         if .now - lastGlance >= Self.glance { try await lookAtParked() }
         guard let due = parkedDue, due <= .now else { return false }
-        let waiting = try await store.due((events: Self.mostAgain, bytes: options.bytes))
+        let waiting = try await store.due((events: Self.mostAgain, bytes: options.part.bytes))
         let verdicts = waiting.isEmpty ? [] : try await insist(waiting.map(\.delivery))
-        var done: [Int64] = []
+        var done: [Int64] = [], refused: [(event: OutboxStore.Waiting, error: TandemError)] = []
         for (event, verdict) in zip(waiting, verdicts) {
             switch verdict {
             case .delivered: done.append(event.delivery.place.sequence)
             // It was not tried: its turn comes again.
             case .held: break
-            case .refused(let error):
-                relay.telemetry.refused()
-                let isOver = event.attempts + 1 >= options.attempts
-                try await store.failed(
-                    event.delivery.place.sequence, retryIn: isOver ? nil : options.delay(event.attempts + 1), isDead: isOver && options.refusal == .dead,
-                    error: "\(error.code): \(error.message)", epoch: lease.epoch)
+            case .refused(let error): refused.append((event, error))
             }
         }
         relay.telemetry.sent(done.count)
         if !done.isEmpty { try await store.unpark(done, epoch: lease.epoch) }
+        for (event, error) in refused {
+            relay.telemetry.refused()
+            let isOver = event.attempts + 1 >= options.attempts
+            try await store.failed(
+                event.delivery.place.sequence, retryIn: isOver ? nil : options.delay(event.attempts + 1), isDead: isOver && options.refusal == .dead,
+                error: "\(error.code): \(error.message)", epoch: lease.epoch)
+        }
         // To look at all that waits takes longer than to send a part of it. Until it is looked at, a key of which nothing waits any more counts as one that does.
         if done.count < Self.mostAgain / 2 { try await lookAtParked() }
         return parkedDue.map { $0 <= .now } ?? false

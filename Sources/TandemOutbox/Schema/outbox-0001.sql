@@ -152,6 +152,8 @@ CREATE TABLE tandem.outbox_parked (
 
 CREATE INDEX outbox_parked_key ON tandem.outbox_parked (sink, share, key, seq) WHERE state = 'parked';
 
+CREATE INDEX outbox_parked_seq ON tandem.outbox_parked (sink, share, seq) WHERE state = 'parked';
+
 -- A UUIDv7, which PostgreSQL makes itself from 18 on only: 48 bits of milliseconds, the version, random bits. Inlined; its names are bound here and now.
 CREATE FUNCTION tandem.event_id() RETURNS uuid
 LANGUAGE sql VOLATILE PARALLEL SAFE
@@ -706,8 +708,8 @@ BEGIN
 END
 $function$;
 
--- Events that were set aside and are due, in order: those behind which nothing of their key has to wait. At most `most`, and of so many bytes, but for one that has more alone. By the
--- indexes, whatever the statistics say: a plan for a few rows would take hours with many.
+-- Events that were set aside and are due, in order, with nothing of their key before them that waits. One that was tried goes without those behind it: a sink may take these and refuse it
+-- again. At most `most`, and of so many bytes, but for one that has more alone. By the indexes, whatever the statistics say: a plan for a few rows would take hours with many.
 CREATE FUNCTION tandem.outbox_due(sink text, share smallint, most integer, bytes bigint) RETURNS SETOF tandem.outbox_parked
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
     SET jit = off
@@ -718,8 +720,10 @@ DECLARE
     number_read integer := 0;
     bytes_read bigint := 0;
     size bigint;
-    -- A key that waits; that of the next event too, perhaps.
+    -- A key that waits, and one of which so much is on the list: those of the next event too, perhaps.
     waiting text;
+    listed text;
+    listed_upto bigint;
 BEGIN
     FOR event IN
         SELECT p.* FROM tandem.outbox_parked p WHERE p.sink = $1 AND p.share = $2 AND p.state = 'parked' AND p.due_at <= moment ORDER BY p.seq
@@ -727,7 +731,8 @@ BEGIN
         CONTINUE WHEN event.key = waiting;
         IF event.key IS NOT NULL AND EXISTS (
             SELECT FROM tandem.outbox_parked b
-            WHERE b.sink = $1 AND b.share = $2 AND b.key = event.key AND b.state = 'parked' AND b.seq < event.seq AND b.due_at > moment) THEN
+            WHERE b.sink = $1 AND b.share = $2 AND b.key = event.key AND b.state = 'parked' AND b.seq < event.seq
+                AND b.seq > CASE WHEN event.key = listed THEN listed_upto ELSE 0 END AND (b.due_at > moment OR b.attempts > 0)) THEN
             waiting := event.key;
             CONTINUE;
         END IF;
@@ -736,6 +741,11 @@ BEGIN
         EXIT WHEN number_read >= $3 OR number_read > 0 AND bytes_read + size > $4;
         number_read := number_read + 1;
         bytes_read := bytes_read + size;
+        listed := event.key;
+        listed_upto := event.seq;
+        IF event.attempts > 0 THEN
+            waiting := event.key;
+        END IF;
         RETURN NEXT event;
     END LOOP;
 END
@@ -963,9 +973,8 @@ BEGIN
         SELECT s.sink, s.share, p.shares, p.number + 1, p.epoch, start.snapshot, start.seq, start.snapshot, start.seq, start.seq, '{}'
         FROM tandem.outbox_sink s, LATERAL tandem.outbox_position(s.sink, s.share) p
         WHERE s.sink = $1 AND s.share = coalesce($2, s.share)
-            -- One that is not that far yet gets all of it anyway, and what is before it, too. Numbers do not tell, for they are read before their snapshots: it is that far
-            -- if what is open there was open at the start, too.
-            AND CASE WHEN p.acked >= p.last_seq THEN p.upto_seq ELSE p.since_seq END > start.seq
+            -- One that is not that far yet gets all of it anyway, and what is before it, too. Numbers do not tell, which late transactions took long ago: it is that far if what is
+            -- open there was open at the start, too.
             AND pg_snapshot_xmax(start.snapshot) <= pg_snapshot_xmax(CASE WHEN p.acked >= p.last_seq THEN p.upto ELSE p.since END)
             AND NOT EXISTS (SELECT FROM pg_snapshot_xip(CASE WHEN p.acked >= p.last_seq THEN p.upto ELSE p.since END) x (xid)
                 WHERE pg_visible_in_snapshot(x.xid, start.snapshot))
@@ -1081,8 +1090,13 @@ $function$;
 -- behind counts. `led`: how many of the shares have a relay; `holder` names these.
 CREATE FUNCTION tandem.outbox_lag(
     OUT sink text, OUT shares smallint, OUT led smallint, OUT events bigint, OUT behind interval, OUT parked boolean, OUT holder text) RETURNS SETOF record
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
 AS $function$
+#variable_conflict use_column
+BEGIN
+    -- Before the events' table, as everybody does it.
+    LOCK TABLE tandem.outbox_window IN ACCESS SHARE MODE;
+    RETURN QUERY
     SELECT s.sink, count(*)::smallint, count(*) FILTER (WHERE s.until > clock_timestamp())::smallint,
         max(greatest(current.events_before + (q.last_value & 68719476735)
             - coalesce(past.events_before + (greatest(p.acked, p.since_seq) & 68719476735), 0), 0) + late.events),
@@ -1103,7 +1117,8 @@ AS $function$
         LEFT JOIN tandem.outbox_slot past ON past.lap = greatest(p.acked, p.since_seq) >> 36
         -- That of the lap is not there for the moment of a rotation.
         CROSS JOIN LATERAL (SELECT c.events_before FROM tandem.outbox_slot c WHERE c.lap <= q.last_value >> 36 ORDER BY c.lap DESC LIMIT 1) current
-    GROUP BY s.sink
+    GROUP BY s.sink;
+END
 $function$;
 
 REVOKE EXECUTE ON FUNCTION tandem.publish_bytes(text, text, bytea, text, json, uuid, timestamptz), tandem.publish(text, text, json, json, uuid, timestamptz),

@@ -175,7 +175,7 @@ struct TableRun {
     private func batch(of store: TableStore, but held: TableHolds.Held) async throws -> Round {
         var transaction = TransactionOptions()
         transaction.timeout = Self.patience
-        let limit = min(size, most), bytes = options.bytes
+        let limit = min(size, most), bytes = options.part.bytes
         return try await store.node.transaction(transaction) { branch in
             var round = Round()
             let begin = ContinuousClock.now
@@ -319,6 +319,8 @@ struct TableRun {
     private mutating func tellLag(of store: TableStore) async throws {
         let begin = ContinuousClock.now
         guard begin >= nextGlance else { return }
+        // Where it fails, too.
+        nextGlance = begin + Self.glance * Self.rest
         let (waiting, seconds, _) = try await store.lag(countsFailed: false)
         relay.telemetry.observed(
             OutboxLag(

@@ -28,6 +28,11 @@ struct OutboxMetricsTests {
 
     // MARK: Metrics
 
+    /// A gauge of the sink, once there is one.
+    private func value(of name: String, in metrics: TestMetrics) -> Double? {
+        try? metrics.expectGauge("tandem_outbox_\(name)", [("cluster", "test"), ("node", "n1"), ("sink", "test")]).lastValue
+    }
+
     @Test("the metrics tell the life of a sink that is down, takes, refuses, and is down again: each of them, and no others")
     func life() async throws {
         let metrics = TestMetrics(), node = [("cluster", "test"), ("node", "n1")], sinkOfNode = node + [("sink", "test")]
@@ -78,8 +83,8 @@ struct OutboxMetricsTests {
 
     @Test("a sink that is forgotten has no lag any more")
     func forgotten() async throws {
-        let metrics = TestMetrics(), labels = [("cluster", "test"), ("node", "n1"), ("sink", "test")]
-        func gauge(_ name: String) -> Double? { try? metrics.expectGauge("tandem_outbox_\(name)", labels).lastValue }
+        let metrics = TestMetrics()
+        func gauge(_ name: String) -> Double? { value(of: name, in: metrics) }
         try await withCluster(1, modules: [.outbox], { $0.metrics = metrics }) { test in
             let outbox = Outbox(test.cluster, on: "n1")
             try await test.value("n1", "SELECT tandem.outbox_add_sink('test')")
@@ -94,8 +99,8 @@ struct OutboxMetricsTests {
 
     @Test("the lag of a table grows while its sink is down")
     func table() async throws {
-        let metrics = TestMetrics(), labels = [("cluster", "test"), ("node", "n1"), ("sink", "test")]
-        func gauge(_ name: String) -> Double? { try? metrics.expectGauge("tandem_outbox_\(name)", labels).lastValue }
+        let metrics = TestMetrics()
+        func gauge(_ name: String) -> Double? { value(of: name, in: metrics) }
         try await withCluster(1, { $0.metrics = metrics }) { test in
             try await sql(
                 try test.conninfo("n1"),

@@ -45,9 +45,8 @@ public struct InboxConsumer: Sendable {
         let cause: any Error
     }
 
-    /// The most messages of a transaction, and bytes of these: what fits into one answer, where as text a byte is two.
+    /// The most messages of a transaction: what fits into one answer.
     private static let mostMessages = 5000
-    private static let mostBytes = 6 << 20
     /// The most bytes of a payload. A broker may have brought a larger one, which was then given up and put into the queue.
     private static let largest = 7 << 20
 
@@ -81,14 +80,14 @@ public struct InboxConsumer: Sendable {
     public func run() async throws {
         // Keys whose first message has failed, until when. Another process knows nothing of it, and tries the message once more.
         var held: [String: ContinuousClock.Instant] = [:]
-        var size = max(1, min(options.batch, Self.mostMessages)), failures = 0
+        var size = most, failures = 0
         while !Task.isCancelled {
             held = held.filter { $0.value > .now }
             do {
                 let handled = try await handle(size, without: Array(held.keys))
                 failures = 0
                 telemetry.handled(.done, handled)
-                if handled > 0 { size = min(max(1, options.batch), Self.mostMessages, size * 2) } else { try await Task.sleep(for: options.poll) }
+                if handled > 0 { size = min(most, size * 2) } else { try await Task.sleep(for: options.poll) }
             } catch let failure as Failure {
                 // Nothing of the batch was done. Alone it says which message it is.
                 if size > 1 {
@@ -118,6 +117,8 @@ public struct InboxConsumer: Sendable {
 
     /// What the consumers of a queue exclude each other by.
     private static func lock(_ queue: String) -> SQL { "pg_catalog.hashtextextended('tandem.inbox ' || \(queue), 0)" }
+
+    private var most: Int { max(1, min(options.batch, Self.mostMessages)) }
 
     /// Handles the next messages in one transaction.
     ///
@@ -179,7 +180,7 @@ public struct InboxConsumer: Sendable {
                     SELECT q.* FROM tandem.inbox_queue q WHERE q.queue = \(queue) AND (q.key IS NULL OR q.key <> ALL (\(held)::text[]))
                     ORDER BY q.place LIMIT \(limit)::int) n
                 WINDOW by_place AS (ORDER BY n.place)) m
-            WHERE m.rank = 1 OR m.bytes <= \(Self.mostBytes)::int8 ORDER BY m.place
+            WHERE m.rank = 1 OR m.bytes <= \(ResultLimit.payloads)::int8 ORDER BY m.place
             """, as: Int64.self, String.self, String.self, String.self, String?.self, String?.self, String.self, [UInt8].self, Int.self, String.self)
         return rows.map { place, id, source, topic, key, headers, type, payload, size, time in
             let event = Event(id: id, topic: topic, key: key, headers: Event.Header.read(headers), contentType: type, payload: payload, time: time)

@@ -1,4 +1,5 @@
 import TandemCore
+import TandemPostgres
 
 /// How a relay works.
 public struct RelayOptions: Sendable {
@@ -39,12 +40,8 @@ public struct RelayOptions: Sendable {
     /// Options with their defaults.
     public init() {}
 
-    /// What fits into one answer: as text, a byte is two.
-    static let mostBytes = 6 << 20
-    private static let mostRows = 10_000
-
     /// How much of a window is read at a time: so many events, and bytes of several.
-    var part: (events: Int, bytes: Int) { (max(1, min(batch, Self.mostRows)), min(batchBytes, Self.mostBytes)) }
+    var part: (events: Int, bytes: Int) { (max(1, min(batch, ResultLimit.rows)), min(batchBytes, ResultLimit.payloads)) }
 
     func wants(_ topic: String) -> Bool {
         topics.isEmpty || topics.contains { $0.hasSuffix("*") ? topic.hasPrefix($0.dropLast()) : topic == $0 }

@@ -34,7 +34,7 @@ extension SchemaModule {
         """
     private static let inner = """
         tandem.event_id(), tandem.outbox_put_aside(text, text, bytea, text, json, uuid, timestamptz), tandem.outbox_origin(), \
-        tandem.outbox_require_read_committed(), tandem.outbox_snapshot(), tandem.outbox_size(tandem.outbox), tandem.outbox_share(text, bigint, smallint), tandem.outbox_require_origin(), tandem.outbox_require_timeline(), \
+        tandem.outbox_require_read_committed(), tandem.outbox_snapshot(), tandem.outbox_size(text, text, json, text, bytea), tandem.outbox_share(text, bigint, smallint), tandem.outbox_require_origin(), tandem.outbox_require_timeline(), \
         tandem.outbox_is_rich(text, smallint, text), tandem.outbox_lock(text)
         """
 }

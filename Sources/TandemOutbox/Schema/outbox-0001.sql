@@ -586,10 +586,9 @@ END
 $function$;
 
 -- How many bytes of an event are the publisher's.
-CREATE FUNCTION tandem.outbox_size(event tandem.outbox) RETURNS integer
+CREATE FUNCTION tandem.outbox_size(topic text, key text, headers json, content_type text, payload bytea) RETURNS integer
 LANGUAGE sql STABLE PARALLEL SAFE
-RETURN octet_length(($1).payload) + octet_length(($1).topic) + coalesce(octet_length(($1).key), 0) + coalesce(octet_length(($1).headers::text), 0)
-    + octet_length(($1).content_type);
+RETURN octet_length($5) + octet_length($1) + coalesce(octet_length($2), 0) + coalesce(octet_length($3::text), 0) + octet_length($4);
 
 -- Events of a window that are the share's, in their order, behind the number `after` (0: from its first one on), at most `most`, and of so many bytes, but for one that has more
 -- alone. Of several shares, at most 200,000 numbers are looked at, since none may be this one's. Where the bytes or these are the reason to end, the last row is one of a number alone,
@@ -627,7 +626,7 @@ BEGIN
                 ORDER BY o.xid, o.seq LIMIT $5) l
             ORDER BY l.seq LIMIT $5
         LOOP
-            size := tandem.outbox_size(event);
+            size := tandem.outbox_size(event.topic, event.key, event.headers, event.content_type, event.payload);
             is_full := number_read > 0 AND bytes_read + size > $6;
             EXIT WHEN is_full;
             number_read := number_read + 1;
@@ -656,7 +655,7 @@ BEGIN
             AND pg_visible_in_snapshot(o.xid, w.upto) AND NOT pg_visible_in_snapshot(o.xid, w.since)
         ORDER BY o.seq LIMIT $5 - number_read
     LOOP
-        size := tandem.outbox_size(event);
+        size := tandem.outbox_size(event.topic, event.key, event.headers, event.content_type, event.payload);
         is_full := number_read > 0 AND bytes_read + size > $6;
         EXIT WHEN is_full;
         number_read := number_read + 1;
@@ -736,8 +735,7 @@ BEGIN
             waiting := event.key;
             CONTINUE;
         END IF;
-        size := octet_length(event.payload) + octet_length(event.topic) + coalesce(octet_length(event.key), 0) + coalesce(octet_length(event.headers::text), 0)
-            + octet_length(event.content_type);
+        size := tandem.outbox_size(event.topic, event.key, event.headers, event.content_type, event.payload);
         EXIT WHEN number_read >= $3 OR number_read > 0 AND bytes_read + size > $4;
         number_read := number_read + 1;
         bytes_read := bytes_read + size;
@@ -1126,7 +1124,7 @@ REVOKE EXECUTE ON FUNCTION tandem.publish_bytes(text, text, bytea, text, json, u
     tandem.outbox_put_aside(text, text, bytea, text, json, uuid, timestamptz),
     tandem.outbox_publish_due(integer), tandem.outbox_origin(), tandem.outbox_check(), tandem.outbox_add_sink(text, smallint, boolean),
     tandem.outbox_require_read_committed(), tandem.outbox_snapshot(), tandem.outbox_position(text, smallint), tandem.outbox_share(text, bigint, smallint),
-    tandem.outbox_size(tandem.outbox), tandem.outbox_require_origin(), tandem.outbox_require_timeline(), tandem.outbox_is_rich(text, smallint, text), tandem.outbox_lock(text), tandem.outbox_claim(text, smallint, text, interval, smallint),
+    tandem.outbox_size(text, text, json, text, bytea), tandem.outbox_require_origin(), tandem.outbox_require_timeline(), tandem.outbox_is_rich(text, smallint, text), tandem.outbox_lock(text), tandem.outbox_claim(text, smallint, text, interval, smallint),
     tandem.outbox_release(text, text, interval, smallint), tandem.outbox_claim_all(text, text, interval, smallint), tandem.outbox_divide(text, text, smallint),
     tandem.outbox_open(text, smallint, bigint, bigint, bigint, boolean), tandem.outbox_read(text, smallint, bigint, bigint, integer, bigint),
     tandem.outbox_acknowledge(text, smallint, bigint, bigint, bigint), tandem.outbox_park(text, smallint, bigint, bigint, bigint[], text, timestamptz, text),

@@ -9,8 +9,8 @@ import TandemTransactions
 /// A batch is one transaction: take the turn, claim, read, (hand to the sink,) mark, commit. Before the first batch, and before the first after a failure, marking is tried and taken
 /// back: rows that cannot be marked would be sent again and again.
 struct TableStore: Sendable {
-    /// The most bytes of an event.
-    static let largest = RelayOptions.mostBytes
+    /// The most bytes of an event: all of it must fit into one answer.
+    static let largest = ResultLimit.payloads
     /// The most rows of a batch, for the same reason.
     static let mostRows = 5000
     /// The most rows that are counted.

@@ -248,7 +248,7 @@ let package = Package(
         tests(of: "TandemTestKit", ["TandemCore", "TandemLocal", "TandemPostgres", "TandemTestSupport"]),
         tests(of: "TandemChaos", ["TandemCore", "TandemTestSupport"]),
         tests(of: "TandemConfiguration", ["TandemCore", "TandemPostgres", "TandemCluster", "TandemTransactions", "TandemSagas", "TandemOutbox"]),
-        tests(of: "TandemCommand", ["Tandem", "TandemCore", "TandemTransactions"]),
+        tests(of: "TandemCommand", ["Tandem", "TandemCore", "TandemTransactions", "TandemTestSupport"]),
         .testTarget(name: "DocsTests", dependencies: ["TandemCore"], swiftSettings: house),
         .testTarget(name: "TidyTests", swiftSettings: house),
     ],

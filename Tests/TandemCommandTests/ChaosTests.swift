@@ -35,7 +35,7 @@ extension BuiltProgram {
         @Test("a recovery that is wrong on purpose is found", arguments: ["bank", "list-append"])
         func bites(_ workload: String) async throws {
             let run = try await ProgramRun(
-                ["chaos", "run", "--seed", "5", "--seconds", "6", "--workload", workload, "--faults", "recovery,coordinator", "--json"],
+                ["chaos", "run", "--seed", "5", "--seconds", "12", "--workload", workload, "--faults", "recovery,coordinator", "--json"],
                 environment: ["TANDEM_FAILPOINTS": "recovery_presumes_abort=error"]
             ).end()
             #expect(run.code == 3, "\(run.talk)")

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import TandemTestSupport
 import Testing
 
 /// A process of the built program, `tandem`.
@@ -84,8 +85,11 @@ func tandem(_ arguments: String..., environment: [String: String] = [:], input: 
     try await ProgramRun(arguments, environment: environment, input: input).end()
 }
 
-/// Asks again and again until the answer is yes. Each question is a process of its own, so this does not spin.
+/// Asks again and again until the answer is yes.
 func until(_ claim: String, _ condition: () async throws -> Bool) async throws {
     let deadline = ContinuousClock.now + .seconds(120)
-    while try await !condition() { try #require(ContinuousClock.now < deadline, "it never happened that \(claim)") }
+    while try await !condition() {
+        try #require(ContinuousClock.now < deadline, "it never happened that \(claim)")
+        await tick()
+    }
 }

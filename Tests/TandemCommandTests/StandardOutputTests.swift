@@ -9,6 +9,8 @@ extension BuiltProgram {
         func unread() async throws {
             try await withNodes(1) { nodes in
                 let pipe = "\(nodes.folder)/lines", configuration = "\(nodes.folder)/events.yaml"
+                // What is not of `tandem dev` it would leave there, and with it the folder.
+                defer { for path in [pipe, configuration] { unlink(path) } }
                 #expect(mkfifo(pipe, 0o600) == 0)
                 let descriptor = open(pipe, O_RDWR | O_CLOEXEC)
                 defer { close(descriptor) }

@@ -53,12 +53,12 @@ struct OutboxCrashTests {
 
     private static let patience = Duration.seconds(60)
 
-    private func withProgram(_ source: Source, _ body: (TestCluster, Program) async throws -> Void) async throws {
+    private func withProgram(_ source: Source, lease: String = "1s", _ body: (TestCluster, Program) async throws -> Void) async throws {
         try await withCluster(2, modules: [.outbox, .inbox]) { test in
             try await source.prepare(test)
             let section = """
                 outbox:
-                  lease: 1s
+                  lease: \(lease)
                   poll: 20ms
                   batch: 7
                   sinks:
@@ -99,7 +99,7 @@ struct OutboxCrashTests {
     @Test(
         "case 7: a relay that is stopped beyond its lease and wakes up brings nothing twice, and leaves the sink to its successor", arguments: Source.allCases)
     func stopped(_ source: Source) async throws {
-        try await withProgram(source) { test, program in
+        try await withProgram(source, lease: "9s") { test, program in
             var pausing = program
             pausing.failpoints = "relay_after_delivery=1*stop->off"
             let first = try pausing.start()

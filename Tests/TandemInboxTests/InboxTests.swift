@@ -50,7 +50,7 @@ struct InboxTests {
         try await withNodes { test in
             let another = try test.another()
             defer { another.close() }
-            let relays = [try relay(test) { $0.lease = .milliseconds(200) }, try relay(test, another) { $0.lease = .milliseconds(200) }]
+            let relays = [try relay(test) { $0.lease = .seconds(2) }, try relay(test, another) { $0.lease = .seconds(2) }]
             let consumers = [consumer(test), consumer(test)]
             try await running({ try await relays[0].run() }) {
                 try await running({ try await consumers[0].run() }) {
@@ -196,7 +196,7 @@ struct InboxTests {
             for number in 1...3 { try await sql(try test.conninfo("n1"), "SELECT tandem.publish('t', 'k\(number)', '\(number)')") }
             let relay = try relay(test)
             var options = InboxConsumer.Options()
-            (options.poll, options.wait, options.attempts, options.timeout) = (.milliseconds(20), .milliseconds(5), 2, .seconds(3))
+            (options.poll, options.wait, options.attempts, options.timeout) = (.milliseconds(20), .milliseconds(5), 2, .seconds(8))
             let consumer = InboxConsumer(test.cluster, on: "n2", queue: "orders", options: options) { message, branch in
                 let body = String(decoding: message.event.payload, as: UTF8.self)
                 try await branch.execute("INSERT INTO handled (key, body) VALUES (\(message.event.key), \(body))")
@@ -307,7 +307,10 @@ struct InboxTests {
                         }
                         try await wait(for: "\(shares) shares") { try await test.count("n1", "tandem.outbox_sink") == shares }
                         // It ends with some of them on their way.
-                        try await wait(for: "some") { try await test.count("n2", "handled") > last - 40 }
+                        try await wait(for: "some of each share") {
+                            let handled = try await test.count("n2", "handled"), lanes = try await test.count("n2", "tandem.inbox_position")
+                            return handled > last - 40 && lanes >= shares
+                        }
                     }
                 }
                 let relay = try relay(4)

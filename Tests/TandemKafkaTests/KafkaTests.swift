@@ -113,7 +113,7 @@ struct KafkaTests {
     func down() async throws {
         // A broker of somebody else is not ours to disturb.
         guard broker.isMock else { return }
-        let sink = try KafkaSink(kafka { $0.patience = .seconds(2) })
+        let sink = try KafkaSink(kafka { $0.patience = .seconds(10) })
         #expect(try await sink.deliver(deliveries(1...10)).allSatisfy(isDelivered))
         broker.setDown(true)
         let error = await refusal { try await sink.deliver(deliveries(11...20)) }

@@ -18,7 +18,7 @@ final class KafkaUnderTest: SinkUnderTest {
 
     private func kafka(_ address: String? = nil) -> KafkaConfiguration {
         var kafka = KafkaConfiguration(brokers: [address ?? broker.address])
-        kafka.patience = address == nil ? .seconds(3) : .seconds(300)
+        kafka.patience = address == nil ? .seconds(10) : .seconds(300)
         kafka.settings = ["session.timeout.ms": "6000", "heartbeat.interval.ms": "200"]
         return kafka
     }

@@ -122,7 +122,9 @@ struct OutboxMetricsTests {
                 try await wait(for: "a sink that has all") { sink.texts == ["1"] && gauge("lag_events") == 0 }
                 sink.state.withLock { $0.isDown = true }
                 for number in 2...3 { try await insert(number) }
-                try await wait(for: "the lag") { gauge("lag_events") == 2 && gauge("lag_seconds") ?? 0 >= 3600 && gauge("sink_unavailable") == 1 }
+                try await wait(for: "the lag", within: .seconds(120)) {
+                    gauge("lag_events") == 2 && gauge("lag_seconds") ?? 0 >= 3600 && gauge("sink_unavailable") == 1
+                }
                 sink.state.withLock { $0.isDown = false }
                 try await wait(for: "its end") { gauge("lag_events") == 0 && sink.texts == ["1", "2", "3"] }
             }

@@ -139,8 +139,8 @@ struct RelayTests {
             try await sql(
                 try test.superuser("n1"), "CREATE TABLE keyed (key text PRIMARY KEY, version int)", "GRANT ALL ON keyed TO tandem",
                 "INSERT INTO keyed VALUES ('a', 0), ('b', 0), ('c', 0)")
-            try await withRelay(test, sink, { $0.lease = .milliseconds(300) }) {
-                try await withRelay(test, sink, cluster: another, { $0.lease = .milliseconds(300) }) {
+            try await withRelay(test, sink, { $0.lease = .seconds(2) }) {
+                try await withRelay(test, sink, cluster: another, { $0.lease = .seconds(2) }) {
                     let thief = Task {
                         while !Task.isCancelled {
                             try await test.value("n1", "UPDATE tandem.outbox_sink SET until = '-infinity'")

@@ -66,7 +66,7 @@ struct RingTests {
             let ring = try await TightRing(test), sink = RecordingSink(), gid = "\(test.database) ring"
             try await relaying(test.cluster, to: sink) {
                 let late = try await test.session("n1"), open = try await test.session("n1"), publisher = try await test.session("n1")
-                try await publisher.run("SET lock_timeout = '150ms'")
+                try await publisher.run("SET lock_timeout = '20s'")
                 // One has a number of the slot, and writes under it when the slot was left long ago.
                 try await late.run("BEGIN")
                 try await late.run("SELECT pg_current_xact_id()")
@@ -208,6 +208,7 @@ struct RingTests {
             try await relaying(test.cluster, to: sink) {
                 try await publish(session, 1)
                 try await wait(for: "the first one") { sink.texts == ["1"] }
+                try await wait(for: "the note of it") { try await outbox.lag().map(\.events) == [0] }
             }
             try await session.run("BEGIN")
             #expect(try await session.value("SELECT entered FROM tandem.outbox_rotate()") == "1")

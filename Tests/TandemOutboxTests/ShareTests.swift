@@ -180,7 +180,7 @@ struct ShareTests {
             defer { another.close() }
             let publishers = try await Producers(test)
             let relays = [
-                try relay(test.cluster, 4, journal) { $0.lease = .milliseconds(600) }, try relay(another, 4, journal) { $0.lease = .milliseconds(600) },
+                try relay(test.cluster, 4, journal) { $0.lease = .seconds(2) }, try relay(another, 4, journal) { $0.lease = .seconds(2) },
             ]
             try await running({ try await relays[0].run() }) {
                 try await running({ try await relays[1].run() }) {
@@ -456,7 +456,7 @@ struct ShareTests {
             defer { another.close() }
             down.state.withLock { $0.down = [0, 1] }
             try await sql(try test.conninfo("n1"), "SELECT count(tandem.publish('t', NULL, i::text)) FROM generate_series(1, 40) i")
-            let first = try relay(test.cluster, 2, down) { $0.lease = .seconds(3) }, second = try relay(another, 2, journal) { $0.lease = .seconds(3) }
+            let first = try relay(test.cluster, 2, down) { $0.lease = .seconds(12) }, second = try relay(another, 2, journal) { $0.lease = .seconds(12) }
             try await running({ try await first.run() }) {
                 try await wait(for: "both shares with one") { try await test.count("n1", "tandem.outbox_sink WHERE until > clock_timestamp()") == 2 }
                 try await running({ try await second.run() }) {

@@ -240,7 +240,7 @@ struct TableRelayTests {
         try await withTable(Self.definition) { test in
             try await insert(test, ("a", 1))
             let sink = SlowSink(isHeld: true)
-            try await withRelay(test, sink, { $0.lease = .seconds(1) }) {
+            try await withRelay(test, sink, { $0.lease = .seconds(12) }) {
                 try await wait(for: "the sink to have it") { sink.attempts.count == 1 }
                 try await test.value(
                     "n1",

@@ -87,8 +87,9 @@ struct RabbitMQTests {
 
     @Test("what a message cannot carry is refused alone, and those of its key wait", arguments: ["topic", "type", "name", "headers"])
     func unfit(_ part: String) async throws {
-        try server.declare("fit")
-        let sink = RabbitMQSink(broker { $0.routing = .fixed("fit") })
+        let queue = "fit-\(part)"
+        try server.declare(queue)
+        let sink = RabbitMQSink(broker { $0.routing = .fixed(queue) })
         let long = String(repeating: "x", count: 300)
         var batch = deliveries(1...6, topic: "t")
         let good = batch[1].event
@@ -101,7 +102,7 @@ struct RabbitMQTests {
         #expect(verdicts.map(isDelivered) == [true, false, true, true, false, true])
         if case .refused(let error) = verdicts[1] { #expect(error.code == .eventRefused) } else { Issue.record("it is not refused") }
         if case .held = verdicts[4] {} else { Issue.record("the one behind it does not wait") }
-        #expect(try await read("fit", 4).count == 4)
+        #expect(try await read(queue, 4).count == 4)
         await sink.close()
     }
 
@@ -160,10 +161,10 @@ struct RabbitMQTests {
     @Test("by TLS the broker has to show a certificate that is trusted and bears its name")
     func untrusted() async throws {
         let tls = try #require(server.tls)
-        func failure(_ change: (inout RabbitMQConfiguration) -> Void) async throws -> TandemError? {
+        func failure(within patience: Duration = .seconds(20), _ change: (inout RabbitMQConfiguration) -> Void) async throws -> TandemError? {
             let sink = RabbitMQSink(
                 try encrypted {
-                    $0.patience = .seconds(3)
+                    $0.patience = patience
                     change(&$0)
                 })
             let error = await refusal { try await sink.deliver(deliveries(1...1, topic: "untrusted")) }
@@ -178,8 +179,8 @@ struct RabbitMQTests {
         let missing = try await failure { $0.tls = .init(certificates: "/nowhere.pem") }
         #expect(missing?.code == .sinkUnavailable && missing?.message.contains("the certificates of /nowhere.pem") == true, "\(String(describing: missing))")
         // One side speaks TLS, the other does not: neither waits forever.
-        #expect(try await failure { $0.port = server.port }?.code == .sinkUnavailable)
-        #expect(try await failure { $0.tls = nil }?.code == .sinkUnavailable)
+        #expect(try await failure(within: .seconds(3)) { $0.port = server.port }?.code == .sinkUnavailable)
+        #expect(try await failure(within: .seconds(3)) { $0.tls = nil }?.code == .sinkUnavailable)
     }
 
     @Test("a message whose handler fails comes again; one that is acknowledged does not")
@@ -198,13 +199,15 @@ struct RabbitMQTests {
         }
         let work = Task { try await consumer.run() }
         try await wait(for: "four calls") { seen.withLock { $0.count } >= 4 }
+        // When the fifth is handled, the four are acknowledged.
+        _ = try await sink.deliver(deliveries(4...4, topic: "again"))
+        try await wait(for: "the fifth call") { seen.withLock { $0.count } >= 5 }
         work.cancel()
         try await work.value
-        let ids = seen.withLock { $0 }
-        #expect(ids.count == 4 && Set(ids).count == 3 && ids.filter { $0 == ids[0] }.count == 2)
-        // Nothing is left.
-        _ = try await sink.deliver(deliveries(4...4, topic: "again"))
-        #expect(try await read("again", 1).compactMap(\.event).map(\.id) == deliveries(4...4, topic: "").map(\.event.id))
+        let all = seen.withLock { $0 }, ids = all.prefix(4)
+        #expect(Set(ids).count == 3 && ids.filter { $0 == ids[0] }.count == 2)
+        // None of them comes once more.
+        #expect(all.count == 5 && all.last == deliveries(4...4, topic: "").first?.event.id.description)
         await sink.close()
     }
 
@@ -214,7 +217,8 @@ struct RabbitMQTests {
         let sink = RabbitMQSink(broker()), batch = deliveries(1...5000, topic: "cancelled", size: 1000)
         let work = Task { try await sink.deliver(batch) }
         work.cancel()
-        await #expect(throws: (any Error).self) { try await work.value }
+        // All may be confirmed before the cancellation is seen.
+        if case .success(let verdicts) = await work.result { #expect(verdicts.count == batch.count) }
         #expect(try await sink.deliver(deliveries(1...1, topic: "cancelled")).allSatisfy(isDelivered))
         await sink.close()
     }

@@ -134,6 +134,7 @@ struct SagaCourseTests {
                 steps: [
                     take("a"), .init("approval", .signal("approved", timeout: .seconds(600)), undo: nil),
                     .init("b", .sql("n1", [.init("INSERT INTO orders (saga, item) VALUES (:saga_id, :approval.by)")]), undo: SagaDefinition.Undo.none),
+                    .init("end", .signal("end", timeout: nil), undo: nil),
                 ])
             let sagas = try nodes.sagas()
             try await nodes.withWorker(sagas) {
@@ -143,6 +144,7 @@ struct SagaCourseTests {
                 #expect(try await sagas.signal("other", to: id))
                 #expect(try await sagas.signal("approved", to: id, data: #"{"by": 12}"#))
                 #expect(try await !sagas.signal("approved", to: id, data: #"{"by": 13}"#))
+                #expect(try await sagas.signal("end", to: id))
                 #expect(try await sagas.end(of: id, within: patience).state == .completed)
                 #expect(try await nodes.test.value("n1", "SELECT item FROM orders") == "12")
                 let refusal = await refusal { try await sagas.signal("approved", to: id) }
@@ -247,7 +249,7 @@ struct SagaCourseTests {
                 try await sagas.signal("go", to: id)
                 #expect(try await sagas.end(of: id, within: patience).state == .completed)
                 #expect(try await sagas.end(of: other, within: patience).state == .completed)
-                #expect(try await nodes.test.count("n2", "tandem.saga_lock") == 0)
+                try await wait(for: "the locks to be gone") { try await nodes.test.count("n2", "tandem.saga_lock") == 0 }
             }
         }
     }

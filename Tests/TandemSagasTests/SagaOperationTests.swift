@@ -27,7 +27,7 @@ struct SagaOperationTests {
                 try await wait(for: "both to be counted") {
                     try total("tandem_saga_total", ("outcome", "completed")) == 1 && total("tandem_saga_total", ("outcome", "compensated")) == 1
                 }
-                #expect(try metrics.expectTimer("tandem_saga_duration_seconds", labels).values.count == 2)
+                try await wait(for: "both durations") { try metrics.expectTimer("tandem_saga_duration_seconds", labels).values.count == 2 }
                 // Somebody else's, whose lease is over.
                 try await nodes.test.value(
                     "n1",

@@ -214,7 +214,11 @@ extension CrashTests {
                             name: "tandem", arguments: ["recover", "--once", "--grace", "0s", "-c", path],
                             failpoints: point == 1 ? "*=kill" : "*=\(point - 1)*off->kill"
                         ).run()
-                        _ = await test.cluster.recover(grace: .zero)
+                        // What the killed one had sent may still be on its way.
+                        try await wait(for: "recovery") {
+                            _ = await test.cluster.recover(grace: .zero)
+                            return try await test.prepared().isEmpty
+                        }
                         try await expectSettled(test, point * 3)
                         check(await test.cluster.recover(grace: .zero).branches.isEmpty, "recovery finds something the second time")
                     }
@@ -270,7 +274,11 @@ extension CrashTests {
                         ).run()
                         try await leaveInDoubt(test, point * 3)
                         // What was in doubt is settled as it was decided, whatever became of the rows.
-                        _ = await test.cluster.recover(grace: .zero)
+                        // What the killed one had sent may still be on its way.
+                        try await wait(for: "recovery") {
+                            _ = await test.cluster.recover(grace: .zero)
+                            return try await test.prepared().isEmpty
+                        }
                         try await expectSettled(test, point * 3)
                         _ = try await test.another { $0.retention = .seconds(3600) }.forget()
                         for node in 1...3 {

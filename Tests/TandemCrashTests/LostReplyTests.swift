@@ -119,6 +119,7 @@ extension CrashTests {
                         _ = await test.cluster.recover(grace: .zero)
                         return try await test.prepared().isEmpty
                     }
+                    try await wait(for: "its standstill") { running.isStopped }
                     running.signal(SIGCONT)
                     let end = try await running.end()
                     #expect(end != .exited(0) && !end.isKilled)
@@ -137,6 +138,7 @@ extension CrashTests {
                         _ = await test.cluster.recover(grace: .zero)
                         return try await test.prepared().isEmpty
                     }
+                    try await wait(for: "its standstill") { running.isStopped }
                     running.signal(SIGCONT)
                     #expect(try await running.end() == .exited(0))
                     try await expectWhole(test, isCommitted: true)

@@ -111,8 +111,8 @@ struct SagaStormTests {
                         _ = await nodes.test.cluster.recover(grace: .zero)
                         return try await nodes.test.prepared().isEmpty
                     }
-                    // Its next attempt may be far away.
-                    if isDecided { try await sagas.retry(saga, reason: "its branch is finished") }
+                    // Its next attempt may be far away, or was made just now, and then there is nothing to try again.
+                    if isDecided { _ = try? await sagas.retry(saga, reason: "its branch is finished") }
                     let end = try await sagas.end(of: saga, within: .seconds(30))
                     #expect(end.state == .compensated, "\(end)")
                 }

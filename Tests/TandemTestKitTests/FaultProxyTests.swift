@@ -67,11 +67,11 @@ struct FaultProxyTests {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 // On the session's own thread: this task could not go on either.
                 group.addTask(executorPreference: testReactor) {
+                    defer { answer.isThere.store(true, ordering: .relaxed) }
                     try await session.run(Self.update)
-                    answer.isThere.store(true, ordering: .relaxed)
                 }
                 for _ in 0..<ProcessInfo.processInfo.activeProcessorCount {
-                    group.addTask { while !answer.isThere.load(ordering: .relaxed) {} }
+                    group.addTask { while !answer.isThere.load(ordering: .relaxed) && !Task.isCancelled {} }
                 }
                 try await group.waitForAll()
             }

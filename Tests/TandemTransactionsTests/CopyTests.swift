@@ -9,6 +9,11 @@ import Testing
 
 @Suite("COPY")
 struct CopyTests {
+    /// For statements that wait for a lock of the test, or have much to carry.
+    private static let patience: @Sendable (inout ClusterConfiguration) -> Void = {
+        ($0.nodes[0].lockTimeout, $0.nodes[0].statementTimeout) = (.seconds(300), .seconds(300))
+    }
+
     /// Chunks of a text, cut wherever they happen to end.
     private func chunks(_ text: String, of size: Int = 7) -> AsyncStream<ArraySlice<UInt8>> {
         let bytes = Array(text.utf8)
@@ -120,7 +125,7 @@ struct CopyTests {
 
     @Test("a reader that is slow slows the server down, and a server that is slow its sender")
     func backPressure() async throws {
-        try await withCluster(1) { test in
+        try await withCluster(1, Self.patience) { test in
             // A server that waits at its first row.
             let session = try await test.session("n1")
             try await session.run("BEGIN")
@@ -130,7 +135,7 @@ struct CopyTests {
                 let number = produced.value.add(1, ordering: .relaxed).newValue
                 return number > 400 ? nil : (0..<4000).flatMap { Array("\(number * 10_000 + $0),1\n".utf8) }
             })
-            let task = Task { try await test.cluster["n1"].copyIn("COPY account FROM STDIN (FORMAT csv)", from: source, timeout: .seconds(60)) }
+            let task = Task { try await test.cluster["n1"].copyIn("COPY account FROM STDIN (FORMAT csv)", from: source, timeout: .seconds(300)) }
             try await wait(for: "the lock") {
                 try await test.value("n1", "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()") == "1"
             }
@@ -142,7 +147,7 @@ struct CopyTests {
             #expect(try await task.value == 400 * 4000)
 
             // A reader that stops after its first chunk: the server cannot send more than what the bound and the socket hold.
-            try await test.cluster["n1"].copyOut("COPY (SELECT repeat('x', 1000) FROM generate_series(1, 100000)) TO STDOUT") { rows in
+            try await test.cluster["n1"].copyOut("COPY (SELECT repeat('x', 1000) FROM generate_series(1, 100000)) TO STDOUT", timeout: .seconds(300)) { rows in
                 var isFirst = true
                 for try await _ in rows {
                     guard isFirst else { continue }
@@ -158,7 +163,7 @@ struct CopyTests {
 
     @Test("a notice before the server is ready loses no chunk")
     func notice() async throws {
-        try await withCluster(1) { test in
+        try await withCluster(1, Self.patience) { test in
             let column = String(repeating: "x", count: 63)
             try await test.value("n1", "ALTER TABLE account ADD COLUMN \(column) int")
             let session = try await test.session("n1")
@@ -167,7 +172,7 @@ struct CopyTests {
             // A name that is too long brings a notice at once; then the statement waits for the lock.
             let copy = SQL("COPY account (id, balance) FROM STDIN (FORMAT csv) WHERE \(column)yyy IS NULL", parameters: [])
             let lines = (1000..<31_000).map { "\($0),1\n" }.joined()
-            let task = Task { try await test.cluster["n1"].copyIn(copy, from: chunks(lines, of: 65_536)) }
+            let task = Task { try await test.cluster["n1"].copyIn(copy, from: chunks(lines, of: 65_536), timeout: .seconds(300)) }
             try await wait(for: "the lock") {
                 try await test.value("n1", "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()") == "1"
             }

@@ -10,7 +10,9 @@ import Testing
 struct DeadlockTests {
     private static let patience: @Sendable (inout ClusterConfiguration) -> Void = { configuration in
         // Nothing but the search for deadlocks ends these waits.
-        for index in configuration.nodes.indices { configuration.nodes[index].lockTimeout = .seconds(60) }
+        for index in configuration.nodes.indices {
+            (configuration.nodes[index].lockTimeout, configuration.nodes[index].statementTimeout) = (.seconds(240), .seconds(240))
+        }
     }
 
     /// Changes a row of one node and then one of the other, once both have their first.
@@ -19,7 +21,7 @@ struct DeadlockTests {
     ) async throws -> Receipt<Void> {
         var options = TransactionOptions()
         options.attempts = attempts
-        options.timeout = .seconds(60)
+        options.timeout = .seconds(240)
         return try await cluster.transaction(options) { tx in
             try await tx[first.node].execute("UPDATE account SET balance = balance - 1 WHERE id = \(first.row)", rows: 1...1)
             await meeting.arrive()
@@ -95,7 +97,7 @@ struct DeadlockTests {
             // Holds the row on n2, and wants the one on n1 once the transaction as data has prepared its branch there.
             async let body = outcome {
                 var options = TransactionOptions()
-                options.timeout = .seconds(60)
+                options.timeout = .seconds(240)
                 return try await test.cluster.transaction(options) { tx in
                     try await tx["n2"].execute("UPDATE account SET balance = balance - 1 WHERE id = 2", rows: 1...1)
                     await meeting.arrive()
@@ -105,7 +107,7 @@ struct DeadlockTests {
             }
             await meeting.arrive()
             var options = TransactionOptions()
-            options.timeout = .seconds(60)
+            options.timeout = .seconds(240)
             let request = TransactionRequest(
                 [
                     .init("n1", "UPDATE account SET balance = balance - 5 WHERE id = 1"), .init("n2", "UPDATE account SET balance = balance + 5 WHERE id = 2"),
@@ -127,7 +129,7 @@ struct DeadlockTests {
             async let one = outcome { try await both(test.cluster, ("n1", 1), ("n2", 2), meeting: meeting) }
             let error = await refusal {
                 var options = TransactionOptions()
-                options.timeout = .seconds(60)
+                options.timeout = .seconds(240)
                 // The younger one, whoever begins first.
                 options.id = .make(milliseconds: TransactionID.fresh().milliseconds + 60_000, random: (1, .random(in: 0 ... .max)))
                 _ = try await test.cluster.transaction(options) { tx in
@@ -152,7 +154,7 @@ struct DeadlockTests {
             defer { runner.cancel() }
             let meeting = Meeting(2)
             var options = TransactionOptions()
-            (options.id, options.timeout) = (id, .seconds(60))
+            (options.id, options.timeout) = (id, .seconds(240))
             let chosen = options
             async let first = outcome {
                 try await test.cluster.transaction(chosen) { tx in

@@ -52,7 +52,7 @@ struct InDoubtTests {
             #expect(try await bench.row(of: transaction, on: "n2") == "A")
             #expect(try await bench.operations(on: "n1") == ["resolve rollback|\(transaction)|the coordinator is gone"])
             #expect(try await bench.work(on: "n1") == 0)
-            #expect(try await bench.cluster.outcome(of: transaction, within: .zero) == .rolledBack)
+            #expect(try await bench.cluster.outcome(of: transaction, within: .seconds(30)) == .rolledBack)
         }
     }
 
@@ -67,7 +67,7 @@ struct InDoubtTests {
             #expect(error?.code == .refusedBySafetyRule)
             #expect(error?.message.contains("committed") == true)
             #expect(try await bench.operations(on: "n1").isEmpty)
-            #expect(try await bench.cluster.outcome(of: transaction, within: .zero) == .committed)
+            #expect(try await bench.cluster.outcome(of: transaction, within: .seconds(30)) == .committed)
             let description = try await bench.cluster.resolve(transaction, as: .committed, reason: "waited long enough")
             #expect(description.outcome == .committed)
             #expect(description.branches.map(\.state) == ["committed", "committed"])
@@ -122,7 +122,7 @@ struct InDoubtTests {
             let young = TransactionID.fresh()
             #expect(try await bench.cluster.outcome(of: young, within: .zero) == .inDoubt)
             let old = TransactionID.make(milliseconds: young.milliseconds - 120_000, random: (1, 2))
-            #expect(try await bench.cluster.outcome(of: old, within: .zero) == .rolledBack)
+            #expect(try await bench.cluster.outcome(of: old, within: .seconds(30)) == .rolledBack)
             await #expect(throws: TandemError.Code.notFound) { _ = try await code { try await bench.cluster.describe(old) } }
             await #expect(throws: TandemError.Code.notFound) {
                 _ = try await code { try await bench.cluster.resolve(old, as: .rolledBack, reason: "nothing there") }
@@ -145,7 +145,7 @@ struct InDoubtTests {
             #expect(try await bench.cluster.outcome(of: old, within: .zero) == .inDoubt)
             #expect(try await bench.cluster.describe(old).branches.map(\.state) == ["unknown"])
             _ = try await session.run(Batch([Register.rollback]))
-            #expect(try await bench.cluster.outcome(of: old, within: .zero) == .rolledBack)
+            #expect(try await bench.cluster.outcome(of: old, within: .seconds(30)) == .rolledBack)
             pool.reactor.execute { pool.release(session) }
         }
     }
@@ -160,7 +160,7 @@ struct InDoubtTests {
             #expect(try await bench.cluster.outcome(of: old, within: .zero) == .inDoubt)
             #expect(try await bench.cluster.describe(old).outcome == .inDoubt)
             _ = try await session.run(Batch([Register.rollback]))
-            #expect(try await bench.cluster.outcome(of: old, within: .zero) == .rolledBack)
+            #expect(try await bench.cluster.outcome(of: old, within: .seconds(30)) == .rolledBack)
             await #expect(throws: TandemError.Code.notFound) { _ = try await code { try await bench.cluster.describe(old) } }
             pool.reactor.execute { pool.release(session) }
         }

@@ -105,7 +105,7 @@ struct PoolerTests {
     func limits() async throws {
         try await withPooledCluster(1, { $0.nodes[0].lockTimeout = .milliseconds(200) }) { test, cluster, _ in
             let node = cluster["n1"]
-            let late = await refusal { try await node.execute("DO $$ BEGIN PERFORM pg_sleep(600); END $$", timeout: .seconds(1)) }
+            let late = await refusal { try await node.execute("DO $$ BEGIN PERFORM pg_sleep(600); END $$", timeout: .seconds(5)) }
             #expect(late?.code == .inDoubt)
             try await wait(for: "its end") {
                 try await test.value("n1", "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()") == "0"

@@ -189,7 +189,8 @@ struct RecoveryTests {
             try await blocker.run("COMMIT")
             await blocker.close()
             try await wait(for: "the late PREPARE") { try await test.prepared() == [gid.description] }
-            #expect(await test.cluster.recover(grace: .zero).branches.map(\.settlement) == ["rolled_back"])
+            // It is seen before its session has let go of it.
+            try await wait(for: "its end") { await test.cluster.recover(grace: .zero).branches.map(\.settlement) == ["rolled_back"] }
             try await test.expectUntouched()
         }
     }

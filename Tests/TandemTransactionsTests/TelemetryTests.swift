@@ -52,7 +52,10 @@ struct TelemetryTests {
             func gauge(_ name: String, _ node: String) throws -> Double? {
                 try metrics.expectGauge(name, labels + [("node", node)]).lastValue
             }
-            try await wait(for: "the decided one to be gone") { (try? gauge("tandem_tx_in_doubt", "n2")) == 1 && (try? gauge("tandem_tx_in_doubt", "n1")) == 0 }
+            try await wait(for: "the decided one to be gone") {
+                (try? gauge("tandem_tx_in_doubt", "n2")) == 1 && (try? gauge("tandem_tx_in_doubt", "n1")) == 0
+                    && (try? gauge("tandem_prepared_foreign", "n2")) == 1
+            }
             #expect(try gauge("tandem_prepared_foreign", "n2") == 1 && gauge("tandem_node_unreachable", "n1") == 0)
             #expect(try gauge("tandem_prepared_max", "n1") == 200)
             #expect(try gauge("tandem_prepared_used", "n2") ?? 0 >= 2)

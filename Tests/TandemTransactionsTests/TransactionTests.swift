@@ -482,7 +482,7 @@ struct TransactionTests {
     func deadline() async throws {
         try await withCluster { test in
             let error = await refusal {
-                try await test.cluster.transaction(options { $0.timeout = .milliseconds(500) }) { tx in
+                try await test.cluster.transaction(options { $0.timeout = .seconds(5) }) { tx in
                     try await tx["n1"].execute("UPDATE account SET balance = balance - 10 WHERE id = 1")
                     try await tx["n2"].execute("SELECT pg_sleep(600)")
                 }

@@ -63,11 +63,12 @@ struct HostResolverTests {
             let late = await #expect(throws: TandemError.self) { try await connect("host=db.example", within: .milliseconds(50), silent).close() }
             #expect(late?.code == .nodeUnreachable && late?.isRetrySafe == true && late?.message.contains("the address of db.example was not found") == true)
         }
+        try await wait(for: "the search") { searches.load(ordering: .relaxed) > 0 }
         #expect(searches.load(ordering: .relaxed) == 1)
         // Another host is tried all the same.
         let node = try await firstNode()
         let session = try await connect(
-            "host=db.example,127.0.0.1 port=1,\(node.port) dbname=tandem user=\(node.user) password='\(node.password)' sslmode=disable", within: .seconds(2),
+            "host=db.example,127.0.0.1 port=1,\(node.port) dbname=tandem user=\(node.user) password='\(node.password)' sslmode=disable", within: .seconds(12),
             silent)
         await session.close()
     }

@@ -52,7 +52,7 @@ struct AdmissionTests {
         await leave(["n2"])
         try await first.value
         try await second.value
-        #expect(entered.withLock { $0 } == ["first", "second"])
+        #expect(entered.withLock { Set($0) } == ["first", "second"])
     }
 
     @Test("who waits too long is told how long the line is")

@@ -86,8 +86,8 @@ struct SagaStormTests {
             for index in configuration.nodes.indices { configuration.nodes[index].lockTimeout = .milliseconds(200) }
         }
         try await OrderSaga.withNodes(isImpatient) { nodes in
-            try await nodes.test.withConfigurationFile("sagas: {lease: 12s, poll: 20ms}\n") { path in
-                let sagas = try nodes.sagas { $0.lease = .seconds(12) }
+            try await nodes.test.withConfigurationFile(Self.section) { path in
+                let sagas = try nodes.sagas { $0.lease = .seconds(1) }
                 let definition = isTurned ? settlement("n3", "n2") : settlement("n2", "n3")
                 let saga = try await sagas.start(definition).id
                 let end = try await Program(name: "tandem", arguments: ["saga", "run", "-c", path], failpoints: "\(point)=kill").run()

@@ -66,7 +66,7 @@ struct RingTests {
             let ring = try await TightRing(test), sink = RecordingSink(), gid = "\(test.database) ring"
             try await relaying(test.cluster, to: sink) {
                 let late = try await test.session("n1"), open = try await test.session("n1"), publisher = try await test.session("n1")
-                try await publisher.run("SET lock_timeout = '20s'")
+                try await publisher.run("SET lock_timeout = '150ms'")
                 // One has a number of the slot, and writes under it when the slot was left long ago.
                 try await late.run("BEGIN")
                 try await late.run("SELECT pg_current_xact_id()")

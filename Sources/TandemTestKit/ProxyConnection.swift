@@ -96,6 +96,8 @@ final class ProxyConnection: Sendable {
         var pause: Duration?
         for try await bytes in input {
             reader.append(bytes.readableBytesView)
+            // What was read together goes on together: a write for each message would wake up its reader as often.
+            var passing = ByteBuffer()
             while let message = try reader.next() {
                 if message.isRequestForEncryption {
                     try await answering.write(ByteBuffer(bytes: [UInt8(ascii: "N")]))
@@ -103,6 +105,7 @@ final class ProxyConnection: Sendable {
                 }
                 let event = flow.withLock { isRequest ? $0.conversation.hear(request: message) : $0.conversation.hear(reply: message) }
                 if event != .other, isOpen(isRequest), let action = proxy.action(on: event) {
+                    try await Self.write(&passing, to: output)
                     switch action {
                     case .dropRequest: flow.withLock { $0.toServer = false }
                     case .dropReply: flow.withLock { $0.toClient = false }
@@ -122,10 +125,17 @@ final class ProxyConnection: Sendable {
                         try await Task.sleep(for: pause)
                     }
                 } else {
-                    try await output.write(ByteBuffer(bytes: message.bytes))
+                    passing.writeBytes(message.bytes)
                 }
             }
+            try await Self.write(&passing, to: output)
         }
+    }
+
+    private static func write(_ bytes: inout ByteBuffer, to output: NIOAsyncChannelOutboundWriter<ByteBuffer>) async throws {
+        guard bytes.readableBytes > 0 else { return }
+        try await output.write(bytes)
+        bytes.clear()
     }
 
     private func isOpen(_ isRequest: Bool) -> Bool { flow.withLock { isRequest ? $0.toServer : $0.toClient } }

@@ -102,8 +102,8 @@ struct ClusterReader {
         return try secret(at: place, name)
     }
 
-    /// `{env: VARIABLE}` or `{file: PATH}`.
-    func secret(at place: LocatedNode, _ name: String) throws -> Secret {
+    /// `{env: VARIABLE}` or `{file: PATH}`; as `isText` the file may have several lines, as a private key has.
+    func secret(at place: LocatedNode, _ name: String, isText: Bool = false) throws -> Secret {
         guard place.isSection else {
             let passfile = name == "password" ? ", or name a password file with `passfile=PATH` in conninfo" : ""
             throw place.error(
@@ -113,7 +113,7 @@ struct ClusterReader {
         let source = try place.section(["env", "file"])
         switch (source["env"], source["file"]) {
         case (let variable?, nil): return try fromEnvironment(variable, name)
-        case (nil, let file?): return try fromFile(file, name)
+        case (nil, let file?): return try fromFile(file, name, isText: isText)
         case (nil, nil): throw place.error("it is not said where the \(name) is", next: "write `{env: NAME}` or `{file: PATH}`")
         case (_?, let file?): throw file.error("the \(name) is given twice", next: "leave one of env and file")
         }
@@ -122,20 +122,21 @@ struct ClusterReader {
     private func fromEnvironment(_ place: LocatedNode, _ name: String) throws -> Secret {
         let variable = try place.text("the name of an environment variable")
         guard let value = environment[variable], !value.isEmpty else {
-            throw place.error("the environment variable \(variable) is not set", next: "export it, or use \(name)File")
+            throw place.error("the environment variable \(variable) is not set", next: "export it, or let the \(name) be read from a file")
         }
         return Secret(value)
     }
 
-    private func fromFile(_ place: LocatedNode, _ name: String) throws -> Secret {
+    private func fromFile(_ place: LocatedNode, _ name: String, isText: Bool = false) throws -> Secret {
         let path = absolute(try place.text("the path of a file"))
         guard let data = FileManager.default.contents(atPath: path), let text = String(data: data, encoding: .utf8) else {
             throw place.error("the \(name) file \(path) cannot be read", next: "see whether it is there and who may read it")
         }
         // An editor ends the last line; a secret ends before.
         let line = text.hasSuffix("\r\n") ? text.dropLast() : text.hasSuffix("\n") ? text.dropLast() : text[...]
-        guard !line.isEmpty, !line.contains("\n") else {
-            throw place.error("the \(name) file \(path) does not hold one line", next: "write the \(name), and nothing else, into it")
+        guard !line.isEmpty, isText || !line.contains("\n") else {
+            throw place.error(
+                "the \(name) file \(path) does not hold \(isText ? "anything" : "one line")", next: "write the \(name), and nothing else, into it")
         }
         return Secret(String(line))
     }

@@ -13,7 +13,7 @@ final class KafkaClient {
     private static let reserved: Set = [
         "bootstrap.servers", "metadata.broker.list", "enable.idempotence", "acks", "request.required.acks", "message.timeout.ms", "delivery.timeout.ms",
         "retries", "message.send.max.retries", "partitioner", "enable.gapless.guarantee", "transactional.id", "group.id", "enable.auto.commit",
-        "enable.auto.offset.store", "log.queue",
+        "enable.auto.offset.store", "log.queue", "delivery.report.only.error",
     ]
 
     let pointer: OpaquePointer

@@ -11,7 +11,7 @@ struct OutboxSectionTests {
     /// Reads a section, which begins on line 4 of a file whose cluster has the nodes n1 and n2.
     private func read(_ section: String) throws -> OutboxSection {
         let yaml = "cluster: c\nnodes: {n1: {conninfo: dbname=x}, n2: {conninfo: dbname=y}}\noutbox:\n\(section)"
-        return try withFolder(["tandem.yaml": yaml, "secrets/hook": "whsec_new whsec_old\n"]) {
+        return try withFolder(["tandem.yaml": yaml, "secrets/hook": "whsec_new whsec_old\n", "secrets/key": "BEGIN\nMII\nEND\n", "secrets/empty": "\n"]) {
             try ConfigurationFile(path: "\($0)/tandem.yaml", environment: ["MQ": "hush mq", "KAFKA": "hush kafka"]).outbox
         }
     }
@@ -53,7 +53,7 @@ struct OutboxSectionTests {
                     topic: events
                     user: tandem
                     password: {env: KAFKA}
-                    settings: {security.protocol: SASL_SSL, ssl.key.password: {env: KAFKA}}
+                    settings: {security.protocol: SASL_SSL, ssl.key.password: {env: KAFKA}, ssl.key.pem: {file: secrets/key}, ssl.ca.pem: "BEGIN\\nMII"}
                 hook: {webhook: {url: "https://shop.example/events", form: structured, secretFile: secrets/hook, concurrency: 16}}
                 old:
                   from: [n2]
@@ -96,8 +96,8 @@ struct OutboxSectionTests {
         #expect(certificates.hasPrefix("/") && certificates.hasSuffix("/mq.pem"), "a relative path is meant from the file's folder")
         #expect(log.brokers == ["kafka-1:9092", "kafka-2:9092"] && log.topic == "events")
         #expect(log.user == "tandem" && log.password == Secret("hush kafka"))
-        #expect(log.settings.map(\.name) == ["security.protocol", "ssl.key.password"])
-        #expect(log.settings.map(\.value) == [Secret("SASL_SSL"), Secret("hush kafka")])
+        #expect(log.settings.map(\.name) == ["security.protocol", "ssl.key.password", "ssl.key.pem", "ssl.ca.pem"])
+        #expect(log.settings.map(\.value) == [Secret("SASL_SSL"), Secret("hush kafka"), Secret("BEGIN\nMII\nEND"), Secret("BEGIN\nMII")])
         #expect(hook.url == "https://shop.example/events" && hook.form == .structured && hook.concurrency == 16)
         #expect(hook.secrets == [Secret("whsec_new"), Secret("whsec_old")])
         #expect(plain.host == "127.0.0.1" && plain.port == 5672 && plain.virtualHost == "/" && plain.user == "guest")
@@ -231,6 +231,15 @@ struct OutboxSectionTests {
             sink(
                 "kafka: {brokers: [kafka], settings: {sasl.password: hush}}", at: "6: outbox.sinks.s.kafka.settings.sasl.password",
                 "sasl.password does not stand in this file"),
+            sink(
+                "kafka: {brokers: [kafka], settings: {ssl.key.pem: hush}}", at: "6: outbox.sinks.s.kafka.settings.ssl.key.pem",
+                "ssl.key.pem does not stand in this file"),
+            sink(
+                "kafka: {brokers: [kafka], settings: {ssl.key.pem: {file: secrets/empty}}}", at: "6: outbox.sinks.s.kafka.settings.ssl.key.pem.file",
+                "does not hold anything"),
+            sink(
+                "kafka: {brokers: [kafka], settings: {sasl.password: {file: secrets/key}}}", at: "6: outbox.sinks.s.kafka.settings.sasl.password.file",
+                "does not hold one line"),
             sink("kafka: {brokers: [kafka], password: hush}", at: "6: outbox.sinks.s.kafka.password", "a password does not stand in this file"),
             sink(
                 "kafka: {brokers: [kafka], passwordEnv: KAFKA, passwordFile: secrets/hook}", at: "6: outbox.sinks.s.kafka.passwordFile",

@@ -152,6 +152,7 @@ struct KafkaTests {
     func settings() throws {
         for (name, value, part) in [
             ("no.such", "1", "no.such"), ("message.max.bytes", "soon", "message.max.bytes"), ("acks", "0", "acks"), ("enable.idempotence", "false", "promise"),
+            ("delivery.report.only.error", "true", "promise"),
         ] {
             let error = #expect(throws: TandemError.self) { _ = try KafkaSink(kafka { $0.settings[name] = value }) }
             #expect(error?.code == .configurationInvalid)

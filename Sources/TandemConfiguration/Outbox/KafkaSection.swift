@@ -32,12 +32,12 @@ public struct KafkaSection: Sendable {
         user = try section["user"]?.text("a user")
         password = try reader.password(section)
         settings = try (section["settings"]?.entries("settings by name") ?? []).map { name, value in
-            let isSecret = ["password", "secret", ".pem"].contains { name.hasSuffix($0) }
+            let isSecret = ["password", "secret", "key.pem"].contains { name.hasSuffix($0) }
             guard !isSecret || value.isSection else {
                 throw value.error(
                     "\(name) does not stand in this file, where everybody reads it", next: "write `\(name): {env: NAME}` or `\(name): {file: PATH}`")
             }
-            return (name, value.isSection ? try reader.secret(at: value, name) : Secret(try value.text("a setting")))
+            return (name, value.isSection ? try reader.secret(at: value, name, isText: name.hasSuffix(".pem")) : Secret(try value.text("a setting")))
         }
     }
 }

@@ -23,8 +23,8 @@ final class ProgramRun: Sendable {
     private let ended: AsyncStream<Never>
     private let folder: URL
 
-    /// Starts the program without the variables that mean something to it.
-    init(_ arguments: [String], environment: [String: String] = [:], input: String = "", output: String? = nil) throws {
+    /// Starts the program without the variables that mean something to it. Where it is not `isPatient`, a write to its output is refused where there is no room.
+    init(_ arguments: [String], environment: [String: String] = [:], input: String = "", output: String? = nil, isPatient: Bool = true) throws {
         // The program lies beside the bundle of the tests.
         let own = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
         process = Process()
@@ -40,6 +40,7 @@ final class ProgramRun: Sendable {
         try Data(input.utf8).write(to: folder.appending(path: "in"))
         let input = try FileHandle(forReadingFrom: folder.appending(path: "in"))
         let output = try FileHandle(forWritingTo: output.map { URL(fileURLWithPath: $0) } ?? folder.appending(path: "out"))
+        if !isPatient { #expect(fcntl(output.fileDescriptor, F_SETFL, O_NONBLOCK) == 0) }
         let talk = try FileHandle(forWritingTo: folder.appending(path: "err"))
         (process.standardInput, process.standardOutput, process.standardError) = (input, output, talk)
         let (ended, continuation) = AsyncStream.makeStream(of: Never.self)
@@ -57,6 +58,14 @@ final class ProgramRun: Sendable {
     var isRunning: Bool { process.isRunning }
 
     func send(_ signal: Int32) { kill(process.processIdentifier, signal) }
+
+    /// Lets no file that it writes be larger than so many bytes; `nil` for no limit.
+    func limitFiles(to size: Int?) throws {
+        let limit = try Process.run(
+            URL(fileURLWithPath: "/usr/bin/prlimit"), arguments: ["--pid", "\(process.processIdentifier)", "--fsize=\(size.map(String.init) ?? "unlimited"):"])
+        limit.waitUntilExit()
+        #expect(limit.terminationStatus == 0)
+    }
 
     /// Whether SIGSTOP holds it.
     var isStopped: Bool {

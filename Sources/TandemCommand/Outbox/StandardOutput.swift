@@ -31,6 +31,8 @@ enum StandardOutput {
     private struct State {
         var jobs: [Job] = []
         var isRunning = false
+        /// Whether the last write has failed in the midst of a line.
+        var isTorn = false
     }
 
     private static let state = Mutex(State())
@@ -77,12 +79,25 @@ enum StandardOutput {
     }
 
     private static func put(_ bytes: [UInt8]) throws {
-        do {
-            try FileHandle.standardOutput.write(contentsOf: Data(bytes))
-        } catch {
-            // Nobody reads any more: nothing is left to be done here.
-            if Output.isBrokenPipe(error) { kill(getpid(), SIGTERM) }
-            throw TandemError(.sinkUnavailable, "standard output takes nothing: \(error)", nextStep: "see who reads it", cause: error)
+        let newline = UInt8(ascii: "\n")
+        // What was begun ends here: the next line may be another source's, for which it would be lost.
+        let bytes = state.withLock(\.isTorn) ? [newline] + bytes : bytes
+        var written = 0
+        defer { if written > 0 { state.withLock { $0.isTorn = bytes[written - 1] != newline } } }
+        while written < bytes.count {
+            let count = bytes[written...].withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+            let code = errno
+            if count >= 0 {
+                written += count
+            } else if code == EAGAIN {
+                // Whoever gave us the descriptor does not want to wait; we do.
+                var output = pollfd(fd: STDOUT_FILENO, events: Int16(POLLOUT), revents: 0)
+                poll(&output, 1, -1)
+            } else if code != EINTR {
+                // Nobody reads any more: nothing is left to be done here.
+                if code == EPIPE { kill(getpid(), SIGTERM) }
+                throw TandemError(.sinkUnavailable, "standard output takes nothing: \(String(cString: strerror(code)))", nextStep: "see who reads it")
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ enum ForeignProgram {
     static func become(_ program: String, _ arguments: [String], environment: [String: String]) throws -> Never {
         for (name, value) in environment { setenv(name, value, 1) }
         // What a process ignores, its successor ignores, too.
-        signal(SIGPIPE, SIG_DFL)
+        for ignored in [SIGPIPE, SIGXFSZ] { signal(ignored, SIG_DFL) }
         execvp(program, ([program] + arguments).map { strdup($0) } + [nil])
         throw TandemError(
             .notFound, "\(program) cannot be run: \(String(cString: strerror(errno)))",

@@ -6,7 +6,7 @@ import TandemMessaging
 /// One connection with one channel, used by one thread. After an error it is of no more use.
 final class RabbitMQConnection {
     private static let channel: UInt16 = 1
-    /// Bytes under way that are not confirmed yet: far below what a socket takes before a write waits, since nothing bounds such a wait.
+    /// Bytes under way that are not confirmed yet: far below what a socket takes before a write waits, which is noticed only when it ends.
     private static let mostBytes = 1 << 20
     /// Bytes of a text outside of the payload, and of a header's name.
     private static let longestText = 255
@@ -52,6 +52,9 @@ final class RabbitMQConnection {
         amqp_set_handshake_timeout(connection, &limit)
         amqp_set_rpc_timeout(connection, &limit)
         try check(amqp_socket_open_noblock(socket, configuration.host, Int32(configuration.port), &limit), "connecting")
+        // A write ends by itself where the broker reads nothing for so long, or its host has gone silent: the library waits without an end.
+        var milliseconds = UInt32(clamping: seconds * 1000)
+        setsockopt(amqp_get_sockfd(connection), Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, &milliseconds, socklen_t(MemoryLayout.size(ofValue: milliseconds)))
         let heartbeat = Int32(max(1, configuration.heartbeat.components.seconds))
         try check(tandem_amqp_login(connection, configuration.virtualHost, heartbeat, "tandem", configuration.user, configuration.password), "logging in")
         amqp_channel_open(connection, Self.channel)

@@ -148,6 +148,20 @@ struct RabbitMQTests {
         await sink.close()
     }
 
+    @Test("a broker that reads nothing any more ends a delivery that is larger than a socket takes", .timeLimit(.minutes(3)))
+    func frozen() async throws {
+        let server = try await LocalRabbitMQ.start()
+        defer { server.thaw() }
+        try server.declare("frozen")
+        let sink = RabbitMQSink(broker(on: server) { $0.patience = .seconds(2) })
+        #expect(try await sink.deliver(deliveries(1...1, topic: "frozen")).allSatisfy(isDelivered))
+        server.freeze()
+        #expect(await refusal { try await sink.deliver(deliveries(2...2, topic: "frozen", size: 32 << 20)) }?.code == .sinkUnavailable)
+        server.thaw()
+        try await wait(for: "the broker to be itself again") { (try? await sink.deliver(deliveries(3...3, topic: "frozen")))?.allSatisfy(isDelivered) == true }
+        await sink.close()
+    }
+
     @Test("by TLS events arrive in order, more of them than a socket takes at a time")
     func encrypted() async throws {
         try server.declare("encrypted")

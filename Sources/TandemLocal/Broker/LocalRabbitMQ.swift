@@ -100,6 +100,12 @@ package final class LocalRabbitMQ: Sendable {
     /// Kills it, as a crash does.
     package func kill() { state.withLock { _ = Glibc.kill($0.identifier, SIGKILL) } }
 
+    /// Stops its process as it is: its connections stand, and it reads nothing.
+    package func freeze() { state.withLock { _ = Glibc.kill($0.identifier, SIGSTOP) } }
+
+    /// Lets it go on.
+    package func thaw() { state.withLock { _ = Glibc.kill($0.identifier, SIGCONT) } }
+
     /// Starts it again, with its data.
     package func restart() async throws {
         try await Self.waiting {

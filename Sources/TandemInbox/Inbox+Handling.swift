@@ -71,14 +71,13 @@ extension Inbox {
     ///
     /// - Returns: whether the message is a dead letter now.
     private func fail(_ event: Event, _ source: String?, _ consumer: String, _ most: Int, _ error: any Error) async throws -> Bool {
-        // U+0000 is in no text of PostgreSQL; what has one in its id was never received.
-        func clean(_ text: String) -> String { text.contains("\0") ? String(text.map { $0 == "\0" ? "\u{FFFD}" : $0 }) : text }
-        let reason = clean((error as? TandemError).map { "\($0.code): \($0.message)" } ?? "\(error)")
+        // What has U+0000 in its id was never received.
+        let reason = Self.reason(error)
         let isTooOld = (error as? TandemError)?.code == .messageTooOld
         let counted = try await result(
             """
-            SELECT f.attempts, f.is_dead FROM tandem.inbox_fail(\(consumer), tandem.message_id(\(clean(event.id))::text), \(reason), \(most)::int, \(source.map(clean))::text, \(clean(event.topic)),
-                \(event.key.map(clean))::text, \(Event.Header.json(event.headers))::json, \(event.contentType), \(event.payload)::bytea, \(isTooOld)::bool) f
+            SELECT f.attempts, f.is_dead FROM tandem.inbox_fail(\(consumer), tandem.message_id(\(event.id.withoutNUL)::text), \(reason), \(most)::int, \(source?.withoutNUL)::text, \(event.topic.withoutNUL),
+                \(event.key?.withoutNUL)::text, \(Event.Header.json(event.headers))::json, \(event.contentType.withoutNUL), \(event.payload)::bytea, \(isTooOld)::bool) f
             """)
         let isDead = counted.text(0, 1) == "t"
         cluster.configuration.logger.warning(
@@ -89,6 +88,9 @@ extension Inbox {
             ])
         return isDead
     }
+
+    /// What a dead letter says of an error, whoever has thrown it.
+    static func reason(_ error: any Error) -> String { ((error as? TandemError).map { "\($0.code): \($0.message)" } ?? "\(error)").withoutNUL }
 }
 
 extension TandemError {

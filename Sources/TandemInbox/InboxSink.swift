@@ -89,10 +89,12 @@ public struct InboxSink: Sink {
 
     /// Puts those into the queue whose ids are new. What is too old to be known is brought: it may have been before.
     private func receiving(_ batch: [Delivery], _ first: Delivery, _ payloads: [UInt8], _ ends: [Int64]) -> SQL {
-        let ids = batch.map(\.event.id), consumer = "queue \(queue) of \(first.source) \(first.sink)"
+        let ids = batch.map(\.event.id), name = "queue \(queue) of \(first.source) \(first.sink)"
+        // A consumer's name has at most 256 bytes.
+        let consumer: SQL = name.utf8.count <= 256 ? "\(name)" : "'queue ' || tandem.message_id(\(name))"
         return """
             WITH received AS MATERIALIZED (
-                SELECT r.outcome, r.place FROM tandem.receive_many(\(consumer), \(ids)::uuid[]) WITH ORDINALITY r (message_id, outcome, place)
+                SELECT r.outcome, r.place FROM tandem.receive_many(\(sql: consumer), \(ids)::uuid[]) WITH ORDINALITY r (message_id, outcome, place)
             )
             INSERT INTO tandem.inbox_queue (queue, id, source, topic, key, headers, content_type, published_at, payload)
             SELECT \(queue), e.id, \(first.source), e.topic, e.key, e.headers::json, e.content_type, e.at,

@@ -1,4 +1,4 @@
-import TandemCore
+package import TandemCore
 
 /// Headers as databases keep them: an object of JSON.
 extension Event.Header {
@@ -7,11 +7,16 @@ extension Event.Header {
         headers.isEmpty ? nil : JSON.object(headers.map { ($0.name, .string($0.value)) }).text
     }
 
-    /// Reads what any language may have written: a value that is no text stands as its JSON.
-    package static func read(_ text: String?) -> [Event.Header] {
-        guard let text, case .object(let entries)? = try? JSON(reading: text) else { return [] }
-        return entries.map { name, value in
-            if case .string(let text) = value { Event.Header(name, text) } else { Event.Header(name, value.text) }
-        }
+    /// Reads what any language may have written, in the order in which it stands there, names that come twice included: a value that is no text stands as its JSON.
+    ///
+    /// - Parameter text: an object of JSON, or `null`; empty or `nil` for none.
+    /// - Returns: the headers.
+    /// - Throws: where it is neither.
+    package static func read(_ text: String?) throws(JSONError) -> [Event.Header] {
+        guard let text, !text.isEmpty, text != "null" else { return [] }
+        return try JSON.texts(ofObject: text).map { Event.Header($0.name, $0.text) }
     }
+
+    /// Reads headers that were checked when they were written.
+    package static func stored(_ text: String?) -> [Event.Header] { (try? read(text)) ?? [] }
 }

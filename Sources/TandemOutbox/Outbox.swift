@@ -143,9 +143,9 @@ public struct Outbox: Sendable {
     /// - Returns: how the ring stands.
     /// - Throws: as ``lag()`` does.
     public func keepHouse() async throws -> OutboxRing {
-        while try await result("SELECT tandem.outbox_publish_due(1000)").text(0, 0) == "1000" { try Task.checkCancellation() }
         let answer = try await result("SELECT r.emptied, r.entered, r.free, pg_catalog.array_to_json(r.blocked_by)::text FROM tandem.outbox_rotate() r")
         _ = try await result("SELECT tandem.outbox_trim()")
+        while try await result("SELECT tandem.outbox_publish_due(1000)").text(0, 0) != "0" { try Task.checkCancellation() }
         var blockers: [String] = []
         if let text = answer.text(0, 3), case .array(let values)? = try? JSON(reading: text) {
             for case .string(let blocker) in values { blockers.append(blocker) }

@@ -61,4 +61,25 @@ struct JSONReaderTests {
             #expect(throws: TandemError.self) { try line.request.get() }
         }
     }
+
+    @Test(
+        "an object is read as PostgreSQL takes it: a name twice, half of a character, and values as deep as they like",
+        arguments: [
+            (#"{"a": "1", "a":"2"}"#, ["a=1", "a=2"]), (#" { "n" : 1.10 , "o": {"x": [1, "}"] } , "z":null} "#, ["n=1.10", #"o={"x":[1,"}"]}"#, "z=null"]),
+            (#"{"h": "\ud800", "i": "\ud800\u0041"}"#, ["h=\u{FFFD}", "i=\u{FFFD}A"]), (#"{"d": {"a": 1, "a": 2 } }"#, [#"d={"a": 1, "a": 2 }"#]), ("{}", []),
+            (
+                "{\"deep\":\(String(repeating: "[", count: 5000))\(String(repeating: "]", count: 5000))}",
+                ["deep=\(String(repeating: "[", count: 5000))\(String(repeating: "]", count: 5000))"]
+            ),
+        ])
+    func object(text: String, expected: [String]) throws {
+        #expect(try JSON.texts(ofObject: text).map { "\($0.name)=\($0.text)" } == expected)
+    }
+
+    @Test(
+        "what is no object is none, however many names it has",
+        arguments: ["", "[1]", "{", "{\"a\"}", "{\"a\":}", "{\"a\":1", "{\"a\":1} 2", "{\"a\":[1}", "null"])
+    func noObject(text: String) {
+        #expect(throws: JSONError.self) { try JSON.texts(ofObject: text) }
+    }
 }

@@ -87,6 +87,27 @@ struct HandlingTests {
         }
     }
 
+    @Test("what no text of PostgreSQL holds, in the message or in the error, keeps nothing from becoming a dead letter")
+    func unstorable() async throws {
+        try await withNode { test, inbox in
+            var event = try await event(test, "x")
+            (event.topic, event.key, event.contentType, event.headers) = ("a\0", "b\0", "c\0", [.init("d\0", "e\0"), .init("d\0", "f")])
+            let handled = try await inbox.handle(event, from: "g\0", by: "billing", attempts: 1) { _ in throw TestFailure("h\0") }
+            #expect(handled == .dead)
+            let dead = try #require(try await inbox.dead().first)
+            #expect(dead.topic == "a\u{FFFD}" && dead.key == "b\u{FFFD}" && dead.source == "g\u{FFFD}" && dead.error == "h\u{FFFD}")
+            // All headers are there when it is handled after all.
+            _ = try await inbox.retry(consumer: "billing", ids: [event.id])
+            let headers = Locked<[Event.Header]>([])
+            let consumer = InboxConsumer(test.cluster, on: "n1", queue: "billing") { message, branch in
+                headers.withLock { $0 = message.event.headers }
+                try await insert(message.event)(branch)
+            }
+            try await running({ try await consumer.run() }) { try await wait(for: "the effect") { try await test.count("n1", "effect") == 1 } }
+            #expect(headers.withLock { $0.map(\.value) } == ["e\0", "f"])
+        }
+    }
+
     @Test("a conflict is no attempt: the message is not given up")
     func conflict() async throws {
         try await withNode { test, inbox in

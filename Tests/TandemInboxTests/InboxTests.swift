@@ -162,6 +162,64 @@ struct InboxTests {
         }
     }
 
+    @Test("a handler's error that no text of PostgreSQL holds counts as any other, and what is behind the message comes")
+    func unstorable() async throws {
+        try await withNodes { test in
+            let relay = try relay(test), inbox = Inbox(test.cluster, on: "n2")
+            var options = InboxConsumer.Options()
+            (options.poll, options.wait, options.attempts) = (.milliseconds(20), .milliseconds(5), 2)
+            let consumer = InboxConsumer(test.cluster, on: "n2", queue: "orders", options: options) { message, branch in
+                let body = String(decoding: message.event.payload, as: UTF8.self)
+                if body == "1" { throw TestFailure("no customer a\0b") }
+                try await branch.execute("INSERT INTO handled (key, body) VALUES (\(message.event.key), \(body))")
+            }
+            for number in 1...2 { try await sql(try test.conninfo("n1"), "SELECT tandem.publish('t', 'k', '\(number)')") }
+            try await running({ try await relay.run() }) {
+                try await running({ try await consumer.run() }) { try await wait(for: "the one behind it") { try await handled(test) == "2" } }
+            }
+            #expect(try await inbox.dead().map(\.error) == ["no customer a\u{FFFD}b"])
+        }
+    }
+
+    @Test("attempts of a message that came through in the end do not count when a replay brings it again")
+    func attemptsAnew() async throws {
+        try await withNodes { test in
+            let sink = InboxSink(test.cluster, on: "n2", queue: "orders"), inbox = Inbox(test.cluster, on: "n2")
+            let event = Event(
+                id: "0198c0de-0000-7000-8000-000000000001", topic: "t", key: "k", headers: [], payload: Array("1".utf8), time: "2026-01-01T00:00:00Z")
+            let failures = Locked(0)
+            let consumer = consumer(test) { _ in
+                failures.withLock { left in
+                    left -= 1
+                    return left >= 0
+                }
+            }
+            // It may fail three times: two and two are none too many. The first failure of each round is that of a batch, which does not count.
+            try await running({ try await consumer.run() }) {
+                for round in 1...2 {
+                    failures.withLock { $0 = 3 }
+                    _ = try await sink.deliver([Delivery(event, from: "/test/n1", to: "copies", at: .init(window: Int64(round), sequence: 1))])
+                    try await wait(for: "its effect") { try await test.count("n2", "handled") == round }
+                }
+            }
+            #expect(try await inbox.dead().isEmpty)
+        }
+    }
+
+    @Test("a queue may have a long name, also where ids are what is known of events")
+    func longName() async throws {
+        try await withNodes { test in
+            let sink = InboxSink(test.cluster, on: "n2", queue: String(repeating: "q", count: 255))
+            let event = Event(id: "00000000-0000-4000-8000-000000000001", topic: "t", key: "k", headers: [], payload: [], time: "2026-01-01T00:00:00Z")
+            for sequence in 1...2 {
+                _ = try await sink.deliver([
+                    Delivery(event, from: "/test/n1", to: "copies", at: .init(window: 1, sequence: Int64(sequence)), isPlaceLasting: false)
+                ])
+            }
+            #expect(try await test.count("n2", "tandem.inbox_queue") == 1)
+        }
+    }
+
     @Test("a message of a broker is received once by each consumer, and not where its transaction is rolled back")
     func received() async throws {
         try await withNodes { test in

@@ -44,7 +44,7 @@ struct InboxUnderTest: SinkUnderTest {
             FROM tandem.inbox_queue q ORDER BY q.place
             """, as: String.self, String.self, String?.self, String?.self, String.self, [UInt8].self, String.self
         ).map { id, topic, key, headers, type, payload, time in
-            Event(id: id, topic: topic, key: key, headers: Event.Header.read(headers), contentType: type, payload: payload, time: time)
+            Event(id: id, topic: topic, key: key, headers: Event.Header.stored(headers), contentType: type, payload: payload, time: time)
         }
     }
 }

@@ -87,6 +87,50 @@ struct RefusedEventTests {
         }
     }
 
+    /// Refuses everything for a reason that no text of PostgreSQL holds; while it is held, when the test lets it.
+    private struct RefusingSink: Sink {
+        let isHeld = Locked(false)
+        let tries = Locked(0)
+
+        func deliver(_ batch: [Delivery]) async throws -> [DeliveryVerdict] {
+            tries.withLock { $0 += 1 }
+            while isHeld.withLock({ $0 }) {
+                try Task.checkCancellation()
+                await tick()
+            }
+            return batch.map { _ in .refused(TandemError(.eventRefused, "no \0 here", nextStep: "")) }
+        }
+
+        func close() async {}
+    }
+
+    @Test("whatever the text of a refusal is, it is noted, and an operator who asks for all attempts anew while one is under way gets them")
+    func askedMeanwhile() async throws {
+        try await withCluster(1, modules: [.outbox]) { test in
+            let sink = RefusingSink(), outbox = Outbox(test.cluster, on: "n1")
+            try await publish(test, "k", 1...1)
+            try await relaying(test.cluster, to: sink, { ($0.attempts, $0.wait, $0.longestWait) = (3, .milliseconds(5), .milliseconds(10)) }) {
+                try await wait(for: "its first attempts") {
+                    let event = try await outbox.parked().first
+                    return event?.attempts == 3 && event?.dueAt == nil
+                }
+                #expect(try await outbox.parked()[0].error == "eventRefused: no \u{FFFD} here")
+                // The last one of three is under way.
+                let before = sink.tries.withLock { $0 }
+                sink.isHeld.withLock { $0 = true }
+                try await sql(try test.superuser("n1"), "UPDATE tandem.outbox_parked SET attempts = 2, due_at = clock_timestamp()")
+                try await wait(for: "an attempt") { sink.tries.withLock { $0 } > before }
+                _ = try await outbox.retry(sink: "test")
+                sink.isHeld.withLock { $0 = false }
+                try await wait(for: "all attempts") {
+                    let event = try await outbox.parked().first
+                    return event?.attempts == 3 && event?.dueAt == nil
+                }
+                #expect(sink.tries.withLock { $0 } == before + 3)
+            }
+        }
+    }
+
     @Test("large events are read in parts, those with large headers too, and again in parts when a sink has refused all of them")
     func large() async throws {
         try await withCluster(1, modules: [.outbox]) { test in

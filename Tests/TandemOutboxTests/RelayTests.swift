@@ -327,6 +327,26 @@ struct RelayTests {
         }
     }
 
+    @Test("headers arrive in their order, names that come twice included; what is no object of JSON is refused")
+    func headers() async throws {
+        try await withCluster(1, modules: [.outbox]) { test in
+            let sink = RecordingSink(), session = try await test.session("n1")
+            for headers in [#"{"trace": "1", "trace": "2", "a": {"b": [1]}}"#, #"{"half": "\ud800"}"#, "null"] {
+                try await session.run("SELECT tandem.publish('t', 'k', '{}', headers => '\(headers)')")
+            }
+            for headers in [#"["a"]"#, #""a""#, "1"] {
+                let error = await refusal { try await test.cluster["n1"].execute("SELECT tandem.publish('t', 'k', '{}', headers => \(headers)::json)") }
+                #expect(error?.sqlState == SQLState(rawValue: "22023") && error?.message.contains("headers are an object of JSON") == true, "\(headers)")
+            }
+            try await withRelay(test, sink) { try await wait(for: "all") { sink.events.count == 3 } }
+            #expect(
+                sink.events.map(\.headers) == [
+                    [.init("trace", "1"), .init("trace", "2"), .init("a", #"{"b":[1]}"#)], [.init("half", "\u{FFFD}")], [],
+                ])
+            await session.close()
+        }
+    }
+
     @Test("a payload beyond the limit is a named error, and leaves the transaction's fate to its owner")
     func limit() async throws {
         try await withCluster(1, modules: [.outbox]) { test in
@@ -360,6 +380,33 @@ struct RelayTests {
             }
             let error = await refusal { try await outbox.replay(sink: "test", since: .seconds(24 * 3600)) }
             #expect(error?.code == .notFound)
+        }
+    }
+
+    @Test("a replay sends dead letters again, too, and the key waits for one that is refused again")
+    func replayedDead() async throws {
+        try await withCluster(1, modules: [.outbox]) { test in
+            let sink = RecordingSink(), outbox = Outbox(test.cluster, on: "n1"), again = RecordingSink()
+            for number in 1...3 { try await sql(try test.conninfo("n1"), "SELECT tandem.publish('t', 'k', '\(number)')") }
+            sink.state.withLock { $0.refuses = { $0.payload == Array("2".utf8) } }
+            try await withRelay(test, sink, { ($0.attempts, $0.refusal) = (1, .dead) }) {
+                try await wait(for: "the dead letter") { try await outbox.parked().map(\.state) == [.dead] && sink.texts == ["1", "3"] }
+                try await wait(for: "the note of it") { try await outbox.lag().first?.events == 0 }
+            }
+            // As if the history were older.
+            try await test.value("n1", "UPDATE tandem.outbox_history SET at = at - interval '1 hour', snapshot = '3:3:', seq = 0")
+            _ = try await outbox.replay(sink: "test", since: .seconds(60))
+            again.state.withLock { $0.refuses = { $0.payload == Array("1".utf8) } }
+            try await withRelay(test, again, { $0.attempts = 2 }) {
+                try await wait(for: "all that waits") {
+                    let parked = try await outbox.parked()
+                    return parked.count == 3 && parked.allSatisfy { $0.state == .parked } && parked[0].dueAt == nil
+                }
+                again.state.withLock { $0.refuses = { _ in false } }
+                _ = try await outbox.retry(sink: "test")
+                try await wait(for: "all") { again.texts == ["1", "2", "3"] }
+                try await wait(for: "nothing that is set aside") { try await outbox.parked().isEmpty }
+            }
         }
     }
 

@@ -570,6 +570,51 @@ struct ShareTests {
         }
     }
 
+    @Test(
+        "a late transaction's events of other shares are looked at in parts, too, and so are those that are not in the window, whatever the number of shares",
+        arguments: [4, 1])
+    func late(shares: Int) async throws {
+        try await withCluster(1, modules: [.outbox]) { test in
+            let session = try await test.session("n1"), late = try await test.session("n1"), share = shares == 4 ? 3 : 0
+            try await session.run("SELECT tandem.outbox_add_sink('s', \(shares)::int2, true)")
+            try await session.run("SELECT tandem.outbox_claim('s', \(share)::int2, 'x', '1 hour', \(shares)::int2)")
+            func open() async throws -> String {
+                let number = try await session.value("SELECT number FROM tandem.outbox_position('s', \(share)::int2)") ?? ""
+                #expect(try await session.value("SELECT outcome FROM tandem.outbox_open('s', \(share)::int2, 1, \(number))") == "opened")
+                return "\(number)::int8 + 1"
+            }
+            /// What a window brings, read until it ends, and how often only a number came.
+            func read(_ window: String) async throws -> (texts: [String], last: String, empty: Int) {
+                var texts: [String] = [], last = "0", empty = 0, goesOn = true
+                while goesOn {
+                    let rows = try await session.run(
+                        "SELECT seq, convert_from(payload, 'UTF8') FROM tandem.outbox_read('s', \(share)::int2, \(window), \(last), 10, 100000)")
+                    texts += rows.compactMap { $0[1] }
+                    last = rows.last?[0] ?? last
+                    goesOn = rows.last.map { $0[1] == nil } ?? false
+                    if rows.count == 1, goesOn { empty += 1 }
+                }
+                return (texts, last, empty)
+            }
+            try await late.run("BEGIN")
+            for number in 1...2 {
+                try await late.run("SELECT tandem.publish('t', 'a', '\(number)')")
+                try await late.run("SELECT count(nextval('tandem.outbox_seq')) FROM generate_series(1, 250000)")
+            }
+            try await session.run("SELECT tandem.publish('t', 'even', '3')")
+            let window = try await open()
+            // From now on its events are seen, and are not of this window.
+            try await late.run("COMMIT")
+            let first = try await read(window)
+            #expect(first.texts == ["3"] && first.empty == 2, "\(first)")
+            #expect(try await session.value("SELECT tandem.outbox_acknowledge('s', \(share)::int2, 1, \(window), \(first.last))") == "t")
+            try await session.run("SELECT tandem.publish('t', 'even', '4')")
+            let second = try await read(try await open())
+            #expect(second.texts == (shares == 4 ? ["4"] : ["1", "2", "4"]) && second.empty == (shares == 4 ? 2 : 0), "\(second)")
+            for session in [session, late] { await session.close() }
+        }
+    }
+
     @Test("one sink for several shares is refused, as is a number that cannot be")
     func refused() async throws {
         try await withCluster(1, modules: [.outbox]) { test in

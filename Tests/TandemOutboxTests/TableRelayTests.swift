@@ -371,6 +371,29 @@ struct TableRelayTests {
         }
     }
 
+    @Test(
+        "ids and aggregates that Unicode calls equivalent are as many as there are; headers that are no object of JSON are refused, and their aggregate waits")
+    func equivalent() async throws {
+        var table = OutboxTable("outbox")
+        (table.columns.headers, table.columns.created, table.columns.processed, table.order) = ("headers", nil, nil, "place")
+        try await withTable(
+            "CREATE TABLE outbox (id text PRIMARY KEY, place int NOT NULL, aggregate_id text, type text NOT NULL, data jsonb, headers text, status text NOT NULL DEFAULT 'pending')",
+            """
+            INSERT INTO outbox VALUES ('\u{E9}', 1, 'a', 't', '1', NULL), ('e\u{301}', 2, 'b', 't', '2', 'null'), ('x', 3, 'c', 't', '3', 'trace=1'), ('y', 4, 'c', 't', '4', NULL),
+                ('z', 5, 'd', 't', '5', '{"a": "1", "a": "2"}')
+            """
+        ) { test in
+            let sink = RecordingSink()
+            try await withRelay(test, sink, table: table) {
+                try await wait(for: "what can be sent") { try await test.count("n1", "outbox WHERE status = 'sent'") == 3 }
+                #expect(sink.texts == ["1", "2", "5"] && sink.events.last?.headers == [.init("a", "1"), .init("a", "2")])
+                try await sql(try test.conninfo("n1"), "UPDATE outbox SET headers = '{\"trace\": 1}' WHERE id = 'x'")
+                try await wait(for: "the rest") { try await test.count("n1", "outbox WHERE status = 'sent'") == 5 }
+            }
+            #expect(sink.texts == ["1", "2", "5", "3", "4"] && sink.events[3].headers == [.init("trace", "1")])
+        }
+    }
+
     // MARK: What does not fit
 
     @Test("a table that is another one than is said is a named error, which says what to do")

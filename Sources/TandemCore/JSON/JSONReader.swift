@@ -21,6 +21,15 @@ extension JSON {
     /// - Parameter text: RFC 8259.
     /// - Throws: where it is not.
     package init(reading text: String) throws(JSONError) { self = try JSONReader.read(Array(text.utf8)) }
+
+    /// Reads all that the type `json` of PostgreSQL takes as an object: a name may stand there twice, values stand inside each other as deep as they like, and half of a character is U+FFFD.
+    ///
+    /// - Parameter text: the text of an object.
+    /// - Returns: names and values in their order; a value that is a text as that text, any other as its JSON.
+    /// - Throws: where it is no object.
+    package static func texts(ofObject text: String) throws(JSONError) -> [(name: String, text: String)] {
+        try JSONReader.texts(ofObject: Array(text.utf8))
+    }
 }
 
 /// Reads one JSON text (RFC 8259), each number with the digits that it is written with.
@@ -34,7 +43,13 @@ private struct JSONReader {
     private var position = 0
     private var depth = 0
 
-    private init(_ bytes: [UInt8]) { self.bytes = bytes }
+    /// Whether half of a character may stand alone.
+    private let takesHalves: Bool
+
+    private init(_ bytes: [UInt8], takesHalves: Bool = false) {
+        self.bytes = bytes
+        self.takesHalves = takesHalves
+    }
 
     static func read(_ bytes: [UInt8]) throws(JSONError) -> JSON {
         var reader = JSONReader(bytes)
@@ -42,6 +57,52 @@ private struct JSONReader {
         reader.skipSpace()
         guard reader.position == bytes.count else { throw reader.error("something follows the value") }
         return value
+    }
+
+    static func texts(ofObject bytes: [UInt8]) throws(JSONError) -> [(name: String, text: String)] {
+        var reader = JSONReader(bytes, takesHalves: true), entries: [(name: String, text: String)] = []
+        guard reader.take("{") else { throw reader.error("an object is missing") }
+        if !reader.take("}") {
+            repeat {
+                reader.skipSpace()
+                guard reader.next == UInt8(ascii: "\"") else { throw reader.error("a key in quotes is missing") }
+                let name = try reader.text()
+                guard reader.take(":") else { throw reader.error("a colon is missing after `\(name)`") }
+                entries.append((name, try reader.valueAsText()))
+            } while reader.take(",")
+            guard reader.take("}") else { throw reader.error("a comma or a closing brace is missing") }
+        }
+        reader.skipSpace()
+        guard reader.position == bytes.count else { throw reader.error("something follows the value") }
+        return entries
+    }
+
+    /// A value whose form somebody has checked: a text, or the JSON of anything else.
+    private mutating func valueAsText() throws(JSONError) -> String {
+        skipSpace()
+        if next == UInt8(ascii: "\"") { return try text() }
+        let start = position
+        var open = 0
+        scan: while let byte = next {
+            switch byte {
+            case UInt8(ascii: "\""):
+                _ = try text()
+                continue scan
+            case UInt8(ascii: "{"), UInt8(ascii: "["): open += 1
+            case UInt8(ascii: "}"), UInt8(ascii: "]"):
+                if open == 0 { break scan }
+                open -= 1
+            case UInt8(ascii: ","): if open == 0 { break scan }
+            default: break
+            }
+            position += 1
+        }
+        guard open == 0 else { throw error("a closing brace or bracket is missing") }
+        // Without spaces where it can be read as strictly as others write it.
+        if let value = try? Self.read(Array(bytes[start..<position])) { return value.text }
+        let rest = bytes[start..<position]
+        guard let last = rest.lastIndex(where: { $0 != 0x20 && $0 != 0x09 && $0 != 0x0A && $0 != 0x0D }) else { throw error("a value is missing") }
+        return try decoded(bytes[start...last])
     }
 
     private func error(_ problem: String) -> JSONError { JSONError(column: position + 1, problem: problem) }
@@ -191,15 +252,18 @@ private struct JSONReader {
     private mutating func scalar() throws(JSONError) -> Unicode.Scalar {
         let first = try unit()
         if let scalar = Unicode.Scalar(first) { return scalar }
-        guard (0xD800..<0xDC00).contains(first), next == UInt8(ascii: "\\"), position + 1 < bytes.count, bytes[position + 1] == UInt8(ascii: "u") else {
-            throw error("half of a character stands alone")
+        let end = position
+        if (0xD800..<0xDC00).contains(first), next == UInt8(ascii: "\\"), position + 1 < bytes.count, bytes[position + 1] == UInt8(ascii: "u") {
+            position += 2
+            let second = try unit()
+            if (0xDC00..<0xE000).contains(second), let scalar = Unicode.Scalar(0x10000 + (UInt32(first) - 0xD800) << 10 + (UInt32(second) - 0xDC00)) {
+                return scalar
+            }
         }
-        position += 2
-        let second = try unit()
-        guard (0xDC00..<0xE000).contains(second), let scalar = Unicode.Scalar(0x10000 + (UInt32(first) - 0xD800) << 10 + (UInt32(second) - 0xDC00)) else {
-            throw error("half of a character stands alone")
-        }
-        return scalar
+        guard takesHalves else { throw error("half of a character stands alone") }
+        // What follows is read for itself.
+        position = end
+        return "\u{FFFD}"
     }
 
     private mutating func unit() throws(JSONError) -> UInt16 {

@@ -79,12 +79,12 @@ public struct InboxConsumer: Sendable {
     /// - Throws: `notInitialised` where the node has no inbox. Cancellation rolls back what is under way, and ends without an error.
     public func run() async throws {
         // Keys whose first message has failed, until when. Another process knows nothing of it, and tries the message once more.
-        var held: [String: ContinuousClock.Instant] = [:]
+        var held: [ExactText: ContinuousClock.Instant] = [:]
         var size = most, failures = 0
         while !Task.isCancelled {
             held = held.filter { $0.value > .now }
             do {
-                let handled = try await handle(size, without: Array(held.keys))
+                let handled = try await handle(size, without: held.keys.map(\.text))
                 failures = 0
                 telemetry.handled(.done, handled)
                 if handled > 0 { size = min(most, size * 2) } else { try await Task.sleep(for: options.poll) }
@@ -96,6 +96,7 @@ public struct InboxConsumer: Sendable {
                 }
                 if Task.isCancelled { break }
                 do { try await fail(failure, &held) } catch {
+                    if !Task.isCancelled, failures == 0 { complain("an attempt cannot be counted now", error) }
                     failures += 1
                     do { try await Task.sleep(for: delay(failures)) } catch { break }
                 }
@@ -105,14 +106,15 @@ public struct InboxConsumer: Sendable {
                 if Task.isCancelled { break }
                 let error = (error as? TandemError).map(Inbox.named) ?? error
                 if (error as? TandemError)?.code == .notInitialised { throw error }
-                if failures == 0 {
-                    cluster.configuration.logger.warning(
-                        "the inbox cannot be read now", metadata: ["tandem.node": "\(node)", "tandem.queue": "\(queue)", "tandem.reason": "\(error)"])
-                }
+                if failures == 0 { complain("the inbox cannot be read now", error) }
                 failures += 1
                 do { try await Task.sleep(for: delay(failures)) } catch { break }
             }
         }
+    }
+
+    private func complain(_ problem: Logger.Message, _ error: any Error) {
+        cluster.configuration.logger.warning(problem, metadata: ["tandem.node": "\(node)", "tandem.queue": "\(queue)", "tandem.reason": "\(error)"])
     }
 
     /// What the consumers of a queue exclude each other by.
@@ -183,7 +185,7 @@ public struct InboxConsumer: Sendable {
             WHERE m.rank = 1 OR m.bytes <= \(ResultLimit.payloads)::int8 ORDER BY m.place
             """, as: Int64.self, String.self, String.self, String.self, String?.self, String?.self, String.self, [UInt8].self, Int.self, String.self)
         return rows.map { place, id, source, topic, key, headers, type, payload, size, time in
-            let event = Event(id: id, topic: topic, key: key, headers: Event.Header.read(headers), contentType: type, payload: payload, time: time)
+            let event = Event(id: id, topic: topic, key: key, headers: Event.Header.stored(headers), contentType: type, payload: payload, time: time)
             return InboxMessage(event: event, source: source, place: place, size: size)
         }
     }
@@ -199,9 +201,9 @@ public struct InboxConsumer: Sendable {
     }
 
     /// Counts an attempt that failed, in a transaction of its own; the last one makes the message a dead letter.
-    private func fail(_ failure: Failure, _ held: inout [String: ContinuousClock.Instant]) async throws {
+    private func fail(_ failure: Failure, _ held: inout [ExactText: ContinuousClock.Instant]) async throws {
         let message = failure.message
-        let reason = (failure.cause as? TandemError).map { "\($0.code): \($0.message)" } ?? "\(failure.cause)"
+        let reason = Inbox.reason(failure.cause)
         let queue = queue, most = options.attempts
         let counted = try await cluster[node].transaction { branch in
             // Behind whoever handles the queue now: he may have done it.
@@ -221,6 +223,6 @@ public struct InboxConsumer: Sendable {
             ])
         // Later ones of its key wait with it; where it has none, nothing waits but itself, and it would be tried at once: so all wait a little.
         guard !isDead else { return }
-        if let key = message.event.key { held[key] = .now + delay(attempts) } else { try await Task.sleep(for: delay(attempts)) }
+        if let key = message.event.key { held[ExactText(key)] = .now + delay(attempts) } else { try await Task.sleep(for: delay(attempts)) }
     }
 }

@@ -41,6 +41,8 @@ CREATE TABLE tandem.inbox_attempt (
     attempts integer NOT NULL,
     error text,
     at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- Where it is in a queue. One that was handled after all and comes again, by a replay, has another place, and begins anew.
+    place bigint,
     PRIMARY KEY (consumer, message_id)
 ) WITH (fillfactor = 80);
 
@@ -368,8 +370,9 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    INSERT INTO tandem.inbox_attempt AS a (consumer, message_id, attempts, error) VALUES ($1, message.id, 1, $3)
-    ON CONFLICT ON CONSTRAINT inbox_attempt_pkey DO UPDATE SET attempts = a.attempts + 1, error = EXCLUDED.error, at = clock_timestamp()
+    INSERT INTO tandem.inbox_attempt AS a (consumer, message_id, attempts, error, place) VALUES ($1, message.id, 1, $3, $2)
+    ON CONFLICT ON CONSTRAINT inbox_attempt_pkey DO UPDATE SET attempts = CASE WHEN a.place = EXCLUDED.place THEN a.attempts + 1 ELSE 1 END,
+        error = EXCLUDED.error, at = clock_timestamp(), place = EXCLUDED.place
     RETURNING a.attempts INTO attempts;
     is_dead := attempts >= $4;
     IF is_dead THEN

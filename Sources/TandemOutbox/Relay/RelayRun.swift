@@ -165,8 +165,7 @@ struct RelayRun {
                     ])
                 let isOver = options.attempts == 1, isDead = isOver && options.refusal == .dead
                 try await store.park(
-                    [delivery.place.sequence], of: window, retryIn: isOver ? nil : options.delay(1), isDead: isDead, error: "\(error.code): \(error.message)",
-                    epoch: lease.epoch)
+                    [delivery.place.sequence], of: window, retryIn: isOver ? nil : options.delay(1), isDead: isDead, error: error, epoch: lease.epoch)
                 if isDead { continue }
                 if let key = delivery.event.key { parked.insert(key) }
                 parkedDue = .now
@@ -246,10 +245,9 @@ struct RelayRun {
         if !done.isEmpty { try await store.unpark(done, epoch: lease.epoch) }
         for (event, error) in refused {
             relay.telemetry.refused()
-            let isOver = event.attempts + 1 >= options.attempts
             try await store.failed(
-                event.delivery.place.sequence, retryIn: isOver ? nil : options.delay(event.attempts + 1), isDead: isOver && options.refusal == .dead,
-                error: "\(error.code): \(error.message)", epoch: lease.epoch)
+                event.delivery.place.sequence, retryIn: options.delay(event.attempts + 1), attempts: options.attempts, refusal: options.refusal, error: error,
+                epoch: lease.epoch)
         }
         // To look at all that waits takes longer than to send a part of it. Until it is looked at, a key of which nothing waits any more counts as one that does.
         if done.count < Self.mostAgain / 2 { try await lookAtParked() }

@@ -168,7 +168,7 @@ CREATE FUNCTION tandem.outbox_share(key text, seq bigint, shares smallint) RETUR
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN ((coalesce(hashtextextended($1 COLLATE "C", 0), $2) & 9223372036854775807) % $3)::smallint;
 
--- What is rare in publishing: large events are held against the limit, and those that are not due are put aside. True: that is all.
+-- What is rare in publishing: large events are held against the limit, headers that are no object are refused, and events that are not due are put aside. True: that is all.
 CREATE FUNCTION tandem.outbox_put_aside(
     topic text, key text, payload bytea, content_type text, headers json, id uuid, not_before timestamptz) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -182,6 +182,8 @@ BEGIN
             DETAIL = format('payload %s of %s bytes, headers %s of 65536, topic %s and key %s of 1024 each, content type %s of 255', octet_length($3), largest,
                 coalesce(octet_length($5::text), 0), octet_length($1), coalesce(octet_length($2), 0), octet_length($4)),
             HINT = 'Store the data in a table or an object store, and publish a reference to it.';
+    ELSIF json_typeof($5) NOT IN ('object', 'null') THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('headers are an object of JSON, not %s', json_typeof($5));
     END IF;
     IF $7 > clock_timestamp() THEN
         INSERT INTO tandem.outbox_delayed (due_at, id, topic, key, headers, content_type, payload) VALUES ($7, $6, $1, $2, $5, $4, $3);
@@ -206,7 +208,7 @@ BEGIN
     IF pg_catalog.octet_length($3) OPERATOR(pg_catalog.+) pg_catalog.octet_length($1) OPERATOR(pg_catalog.+) coalesce(pg_catalog.octet_length($2), 0)
         OPERATOR(pg_catalog.+) coalesce(pg_catalog.octet_length($5::pg_catalog.text), 0) OPERATOR(pg_catalog.>) 64000 OR $7 IS NOT NULL
         OR pg_catalog.octet_length($1) OPERATOR(pg_catalog.>) 1024 OR pg_catalog.octet_length($2) OPERATOR(pg_catalog.>) 1024
-        OR pg_catalog.octet_length($4) OPERATOR(pg_catalog.>) 255 THEN
+        OR pg_catalog.octet_length($4) OPERATOR(pg_catalog.>) 255 OR pg_catalog.json_typeof($5) OPERATOR(pg_catalog.<>) 'object' THEN
         IF tandem.outbox_put_aside($1, $2, $3, $4, $5, event, $7) THEN
             RETURN event;
         END IF;
@@ -234,7 +236,7 @@ CREATE FUNCTION tandem.publish(
 LANGUAGE sql VOLATILE
 RETURN tandem.publish_bytes($1, $2, convert_to($3::json::text, 'UTF8'), 'application/json', $4, $5, $6);
 
--- Publishes what has become due, at most `most`; says how many. Each takes a new place, and its order begins there.
+-- Publishes what has become due, at most `most`, and 16 MiB but for one that has more alone; says how many. Each takes a new place, and its order begins there.
 CREATE FUNCTION tandem.outbox_publish_due(most integer DEFAULT 1000) RETURNS integer
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $function$
@@ -247,9 +249,13 @@ BEGIN
         own := pg_current_xact_id();
         -- Chosen once: a subquery would be asked again for each row, and pass over what it has locked.
         WITH chosen AS MATERIALIZED (
-            SELECT n.due_at, n.id FROM tandem.outbox_delayed n WHERE n.due_at <= clock_timestamp() ORDER BY n.due_at, n.id LIMIT $1 FOR UPDATE SKIP LOCKED
+            SELECT n.due_at, n.id, octet_length(n.payload) AS bytes FROM tandem.outbox_delayed n WHERE n.due_at <= clock_timestamp()
+            ORDER BY n.due_at, n.id LIMIT $1 FOR UPDATE SKIP LOCKED
+        ), fitting AS (
+            SELECT c.due_at, c.id, row_number() OVER by_time AS rank, sum(c.bytes) OVER by_time AS bytes FROM chosen c
+            WINDOW by_time AS (ORDER BY c.due_at, c.id)
         ), due AS (
-            DELETE FROM tandem.outbox_delayed d USING chosen c WHERE d.due_at = c.due_at AND d.id = c.id
+            DELETE FROM tandem.outbox_delayed d USING fitting f WHERE d.due_at = f.due_at AND d.id = f.id AND (f.rank = 1 OR f.bytes <= 16777216)
             RETURNING d.*
         )
         INSERT INTO tandem.outbox (xid, id, topic, key, headers, content_type, payload)
@@ -591,8 +597,8 @@ LANGUAGE sql STABLE PARALLEL SAFE
 RETURN octet_length($5) + octet_length($1) + coalesce(octet_length($2), 0) + coalesce(octet_length($3::text), 0) + octet_length($4);
 
 -- Events of a window that are the share's, in their order, behind the number `after` (0: from its first one on), at most `most`, and of so many bytes, but for one that has more
--- alone. Of several shares, at most 200,000 numbers are looked at, since none may be this one's. Where the bytes or these are the reason to end, the last row is one of a number alone,
--- up to which there is nothing more. Two indexes give the order, whatever the statistics of tables say that are empty now and then.
+-- alone. At most 200,000 numbers are looked at, since all of them may be other shares', or of transactions that are still under way. Where the bytes or these are the reason to end, the last
+-- row is one of a number alone, up to which there is nothing more. Two indexes give the order, whatever the statistics of tables say that are empty now and then.
 CREATE FUNCTION tandem.outbox_read(sink text, share smallint, number bigint, after bigint, most integer, bytes bigint)
     RETURNS SETOF tandem.outbox
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
@@ -619,10 +625,16 @@ BEGIN
     is_whole := w.shares = 1;
     -- First what transactions that were late have left: their numbers are lower than all others.
     IF w.late <> '{}' AND place < w.since_seq THEN
+        upto := w.since_seq;
+        IF upto - place > 200000 THEN
+            SELECT least(upto, l.seq + 199999) INTO upto FROM (
+                SELECT min(f.seq) AS seq FROM unnest(w.late) t (xid) CROSS JOIN LATERAL (
+                    SELECT o.seq FROM tandem.outbox o WHERE o.xid = t.xid AND o.seq > place AND o.seq <= w.since_seq ORDER BY o.xid, o.seq LIMIT 1) f) l;
+        END IF;
         FOR event IN
             SELECT l.* FROM unnest(w.late) t (xid) CROSS JOIN LATERAL (
                 SELECT o.* FROM tandem.outbox o
-                WHERE o.xid = t.xid AND o.seq > place AND o.seq <= w.since_seq AND (is_whole OR tandem.outbox_share(o.key, o.seq, w.shares) = $2)
+                WHERE o.xid = t.xid AND o.seq > place AND o.seq <= upto AND (is_whole OR tandem.outbox_share(o.key, o.seq, w.shares) = $2)
                 ORDER BY o.xid, o.seq LIMIT $5) l
             ORDER BY l.seq LIMIT $5
         LOOP
@@ -634,18 +646,18 @@ BEGIN
             place := event.seq;
             RETURN NEXT event;
         END LOOP;
-        IF is_full THEN
+        IF is_full OR upto < w.since_seq AND number_read < $5 THEN
             event := NULL;
-            event.seq := place;
+            event.seq := CASE WHEN is_full THEN place ELSE upto END;
             RETURN NEXT event;
-        END IF;
-        IF is_full OR number_read >= $5 THEN
+            RETURN;
+        ELSIF number_read >= $5 THEN
             RETURN;
         END IF;
     END IF;
     place := greatest(place, w.since_seq);
     upto := w.last_seq;
-    IF NOT is_whole THEN
+    IF upto - place > 200000 THEN
         -- From the first one on that is there: between two laps of the ring there are many numbers.
         SELECT least(upto, o.seq + 199999) INTO upto FROM (SELECT min(o.seq) AS seq FROM tandem.outbox o WHERE o.seq > place) o;
     END IF;
@@ -699,10 +711,11 @@ BEGIN
         RETURN false;
     END IF;
     -- One that the sink has refused was tried once; those behind it were not.
-    INSERT INTO tandem.outbox_parked (sink, seq, share, number, state, attempts, due_at, error, at, id, topic, key, headers, content_type, payload)
+    INSERT INTO tandem.outbox_parked AS p (sink, seq, share, number, state, attempts, due_at, error, at, id, topic, key, headers, content_type, payload)
     SELECT $1, o.seq, $2, $4, $6, ($8 IS NOT NULL)::integer, $7, $8, o.at, o.id, o.topic, o.key, o.headers, o.content_type, o.payload
     FROM tandem.outbox o WHERE o.seq = ANY ($5)
-    ON CONFLICT DO NOTHING;
+    ON CONFLICT ON CONSTRAINT outbox_parked_pkey DO UPDATE SET share = EXCLUDED.share, number = EXCLUDED.number, state = EXCLUDED.state, attempts = EXCLUDED.attempts,
+        due_at = EXCLUDED.due_at, error = EXCLUDED.error WHERE p.state = 'dead';
     RETURN true;
 END
 $function$;

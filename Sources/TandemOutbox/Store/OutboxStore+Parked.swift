@@ -25,11 +25,11 @@ extension OutboxStore {
     ///   - error: why; `nil` for those that were not tried.
     ///   - epoch: the lease's.
     /// - Throws: ``Fenced``; `TandemError`.
-    func park(_ sequences: [Int64], of window: OutboxWindow, retryIn delay: Duration?, isDead: Bool = false, error: String?, epoch: Int64) async throws {
+    func park(_ sequences: [Int64], of window: OutboxWindow, retryIn delay: Duration?, isDead: Bool = false, error: TandemError?, epoch: Int64) async throws {
         let answer = try await result(
             """
             SELECT tandem.outbox_park(\(sink), \(share)::int2, \(epoch)::int8, \(window.number)::int8, \(sequences)::int8[], \(isDead ? "dead" : "parked"),
-                coalesce(pg_catalog.clock_timestamp() + \(delay?.wholeMilliseconds)::int8 * interval '1 ms', 'infinity'), \(error))
+                coalesce(pg_catalog.clock_timestamp() + \(delay?.wholeMilliseconds)::int8 * interval '1 ms', 'infinity'), \(error.map(Self.reason)))
             """)
         if answer.text(0, 0) != "t" { throw Fenced() }
     }
@@ -81,7 +81,7 @@ extension OutboxStore {
             throw OutboxError.named(error)
         }
         return rows.map { sequence, time, id, topic, key, headers, type, payload, number, attempts in
-            let event = Event(id: id, topic: topic, key: key, headers: Event.Header.read(headers), contentType: type, payload: payload, time: time)
+            let event = Event(id: id, topic: topic, key: key, headers: Event.Header.stored(headers), contentType: type, payload: payload, time: time)
             // Whatever the sink has had by its place since, this one it has not.
             let delivery = Delivery(event, from: source, to: lane, at: .init(window: number, sequence: sequence), isPlaceLasting: false)
             return Waiting(delivery: delivery, attempts: attempts)
@@ -98,25 +98,33 @@ extension OutboxStore {
             """)
     }
 
-    /// Notes another attempt that failed.
+    /// Notes another attempt that failed. Whether it was the last one is said by the row as it is now: an operator may have asked for all attempts anew meanwhile.
     ///
     /// - Parameters:
     ///   - sequence: the event's number.
-    ///   - delay: until the next one; `nil` for none before an operator wants it.
-    ///   - isDead: whether the event is given up, and its key flows on.
+    ///   - delay: until the next one.
+    ///   - most: how many attempts there are. After the last one there is none before an operator wants it.
+    ///   - refusal: what becomes of the event then.
     ///   - error: why.
     ///   - epoch: the lease's.
     /// - Throws: ``Fenced``; `TandemError`.
-    func failed(_ sequence: Int64, retryIn delay: Duration?, isDead: Bool, error: String?, epoch: Int64) async throws {
+    func failed(
+        _ sequence: Int64, retryIn delay: Duration, attempts most: Int, refusal: RelayOptions.Refusal, error: TandemError, epoch: Int64
+    ) async throws {
+        let last = refusal == .dead ? "dead" : "parked"
         try await underLease(
             """
             WITH own AS (\(sql: lease(epoch))), noted AS (
-                UPDATE tandem.outbox_parked p SET attempts = p.attempts + 1, error = \(error), state = CASE WHEN \(isDead)::bool THEN 'dead' ELSE 'parked' END,
-                    due_at = coalesce(pg_catalog.clock_timestamp() + \(delay?.wholeMilliseconds)::int8 * interval '1 ms', 'infinity')
+                UPDATE tandem.outbox_parked p SET attempts = p.attempts + 1, error = \(Self.reason(error)),
+                    state = CASE WHEN p.attempts + 1 >= \(most)::int THEN \(last) ELSE 'parked' END,
+                    due_at = CASE WHEN p.attempts + 1 >= \(most)::int THEN 'infinity'
+                        ELSE pg_catalog.clock_timestamp() + \(delay.wholeMilliseconds)::int8 * interval '1 ms' END
                 FROM own WHERE p.sink = own.sink AND p.share = own.share AND p.seq = \(sequence)::int8)
             SELECT count(*) FROM own
             """)
     }
+
+    private static func reason(_ error: TandemError) -> String { "\(error.code): \(error.message)".withoutNUL }
 
     /// The lease's row, as long as it is ours.
     private func lease(_ epoch: Int64) -> SQL {

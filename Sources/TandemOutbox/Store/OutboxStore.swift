@@ -192,7 +192,7 @@ struct OutboxStore: Sendable {
                 sql, as: Int64.self, String?.self, String?.self, String?.self, String?.self, String?.self, String?.self, [UInt8]?.self, timeout: Self.patience)
             return rows.map { sequence, time, id, topic, key, headers, type, payload in
                 guard let time, let id, let topic, let type, let payload else { return (sequence, nil) }
-                return (sequence, Event(id: id, topic: topic, key: key, headers: Event.Header.read(headers), contentType: type, payload: payload, time: time))
+                return (sequence, Event(id: id, topic: topic, key: key, headers: Event.Header.stored(headers), contentType: type, payload: payload, time: time))
             }
         } catch let error as TandemError {
             throw OutboxError.named(error)

@@ -1,3 +1,5 @@
+import TandemCore
+
 /// What waits, in the memory of one relay: another one, or the next, tries it once more.
 struct TableHolds: Sendable {
     private struct Refused {
@@ -17,8 +19,8 @@ struct TableHolds: Sendable {
     }
 
     private let longest: Duration
-    private var refused: [String: Refused] = [:]
-    private var skipped: [String: ContinuousClock.Instant] = [:]
+    private var refused: [ExactText: Refused] = [:]
+    private var skipped: [ExactText: ContinuousClock.Instant] = [:]
 
     /// - Parameter longest: the longest that a row waits for its next attempt.
     init(longest: Duration) { self.longest = longest }
@@ -33,18 +35,18 @@ struct TableHolds: Sendable {
         refused = refused.filter { $0.value.until + longest * 2 > now }
         var keys = Set(skipped.keys), ids: [String] = []
         for (id, row) in refused where row.until > now {
-            if let key = row.key { keys.insert(key) } else { ids.append(id) }
+            if let key = row.key { keys.insert(ExactText(key)) } else { ids.append(id.text) }
         }
-        return Held(keys: Array(keys), ids: ids)
+        return Held(keys: keys.map(\.text), ids: ids)
     }
 
-    func attempts(of id: String) -> Int { refused[id]?.attempts ?? 0 }
+    func attempts(of id: String) -> Int { refused[ExactText(id)]?.attempts ?? 0 }
 
     mutating func refuse(_ row: TableRow, attempts: Int, until time: ContinuousClock.Instant) {
-        refused[row.id] = Refused(key: row.key, attempts: attempts, until: time)
+        refused[ExactText(row.id)] = Refused(key: row.key, attempts: attempts, until: time)
     }
 
-    mutating func skip(_ key: String, until time: ContinuousClock.Instant) { skipped[key] = time }
+    mutating func skip(_ key: String, until time: ContinuousClock.Instant) { skipped[ExactText(key)] = time }
 
-    mutating func forget(_ id: String) { refused[id] = nil }
+    mutating func forget(_ id: String) { refused[ExactText(id)] = nil }
 }

@@ -1,3 +1,4 @@
+import TandemCore
 import TandemMessaging
 import TandemPostgres
 
@@ -6,18 +7,18 @@ final class TablePlaces: Sendable {
     /// Beyond that all are forgotten. Places only help sinks to know what they have taken.
     private static let most = 20_000
 
-    private let known = Locked<[String: Delivery.Place]>([:])
+    private let known = Locked<[ExactText: Delivery.Place]>([:])
 
     func places(of rows: [TableRow], in window: Int64) -> [Delivery.Place] {
         known.withLock { known in
             if known.count > Self.most { known = [:] }
             return rows.enumerated().map { index, row in
-                let place = known[row.id] ?? Delivery.Place(window: window, sequence: Int64(index + 1))
-                known[row.id] = place
+                let id = ExactText(row.id), place = known[id] ?? Delivery.Place(window: window, sequence: Int64(index + 1))
+                known[id] = place
                 return place
             }
         }
     }
 
-    func forget(_ row: String) { known.withLock { $0[row] = nil } }
+    func forget(_ row: String) { known.withLock { $0[ExactText(row)] = nil } }
 }

@@ -203,15 +203,26 @@ struct TableRun {
 
     private func send(_ rows: [TableRow], of store: TableStore, on branch: Branch, _ round: inout Round) async throws {
         if !isProven { try await store.tryMarking(rows, on: branch) }
-        let events = try await store.read(rows, on: branch)
-        let places = places.places(of: rows, in: round.window)
-        let batch = zip(events, places).map { event, place in Delivery(event, from: store.source, to: store.sink, at: place, isPlaceLasting: false) }
+        var ready: [(row: TableRow, event: Event)] = [], blocked: Set<String> = []
+        for (row, event) in zip(rows, try await store.read(rows, on: branch)) {
+            if let key = row.key, blocked.contains(key) { continue }
+            switch event {
+            case .success(let event): ready.append((row, event))
+            case .failure(let error):
+                // As if the sink had refused it.
+                round.refusals.append(refusal(of: row, error))
+                if let key = row.key { blocked.insert(key) }
+            }
+        }
+        guard !ready.isEmpty else { return }
+        let places = places.places(of: ready.map(\.row), in: round.window)
+        let batch = zip(ready, places).map { ready, place in Delivery(ready.event, from: store.source, to: store.sink, at: place, isPlaceLasting: false) }
         let begin = ContinuousClock.now
         let verdicts = try await deliver(batch, of: store, on: branch)
         round.delivering = ContinuousClock.now - begin
         round.handed = batch.count
         await Failpoints.pass(.relayAfterDelivery)
-        for (row, verdict) in zip(rows, verdicts) {
+        for (row, verdict) in zip(ready.map(\.row), verdicts) {
             switch verdict {
             case .delivered: round.delivered.append(row.id)
             // It was not tried: it stays pending behind the one that was refused.

@@ -189,9 +189,9 @@ struct TableStore: Sendable {
     /// - Parameters:
     ///   - rows: rows that this transaction has locked.
     ///   - branch: the transaction.
-    /// - Returns: their events, in the same order.
+    /// - Returns: their events, in the same order; an error where the headers cannot be read.
     /// - Throws: `TandemError`.
-    func read(_ rows: [TableRow], on branch: Branch) async throws -> [Event] {
+    func read(_ rows: [TableRow], on branch: Branch) async throws -> [Result<Event, TandemError>] {
         let data = column(table.columns.data), nothing: SQL = shape.data == .json ? "'null'" : "''"
         let body: SQL = shape.data == .bytes ? "NULL::text, coalesce(\(sql: data), '')" : "coalesce(\(sql: data)::text, \(sql: nothing)), NULL::bytea"
         let headers: SQL = table.columns.headers.map { name -> SQL in "\(sql: column(name))::text" } ?? "NULL::text"
@@ -201,15 +201,23 @@ struct TableStore: Sendable {
                 pg_catalog.to_char(\(sql: time), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), \(sql: body)
             FROM \(sql: name) o WHERE \(sql: id) = ANY (\(rows.map(\.id)))
             """, as: String.self, String.self, String.self, String?.self, String?.self, String.self, String?.self, [UInt8]?.self)
-        var events: [String: Event] = [:]
+        var events: [ExactText: Result<Event, TandemError>] = [:]
         for (row, id, topic, key, headers, time, text, bytes) in found {
             let payload = bytes ?? Array((text ?? "").utf8)
-            events[row] = Event(
-                id: id, topic: topic, key: key, headers: Event.Header.read(headers), contentType: contentType(of: payload), payload: payload, time: time)
+            events[ExactText(row)] = Result { () throws(TandemError) in
+                Event(
+                    id: id, topic: topic, key: key, headers: try Self.headers(headers), contentType: contentType(of: payload), payload: payload, time: time)
+            }
         }
-        let all = rows.compactMap { events[$0.id] }
+        let all = rows.compactMap { events[ExactText($0.id)] }
         guard all.count == rows.count else { throw TandemError(.protocolViolation, "rows of \(table.title) that are locked are not there", node: node.name) }
         return all
+    }
+
+    private static func headers(_ text: String?) throws(TandemError) -> [Event.Header] {
+        do { return try Event.Header.read(text) } catch {
+            throw TandemError(.eventRefused, "the row's headers are no object of JSON: \(error)", nextStep: "correct them", cause: error)
+        }
     }
 
     private func contentType(of payload: [UInt8]) -> String {

@@ -27,6 +27,16 @@ extension String: PostgresEncodable, PostgresDecodable {
     }
 }
 
+extension String {
+    /// The text as PostgreSQL can hold it: U+0000, which is in no text there, is replaced by U+FFFD.
+    package var withoutNUL: String {
+        guard utf8.contains(0) else { return self }
+        var text = String.UnicodeScalarView()
+        for scalar in unicodeScalars { text.append(scalar == "\0" ? "\u{FFFD}" : scalar) }
+        return String(text)
+    }
+}
+
 extension UnsafeRawBufferPointer {
     /// The text inside the binary form of `jsonb`, which is a version and the text.
     var jsonbText: UnsafeRawBufferPointer? {

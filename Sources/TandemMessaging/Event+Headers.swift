@@ -13,7 +13,8 @@ extension Event.Header {
     /// - Returns: the headers.
     /// - Throws: where it is neither.
     package static func read(_ text: String?) throws(JSONError) -> [Event.Header] {
-        guard let text, !text.isEmpty, text != "null" else { return [] }
+        guard let text, !text.isEmpty else { return [] }
+        if text.utf8.count < 64, case .null? = try? JSON(reading: text) { return [] }
         return try JSON.texts(ofObject: text).map { Event.Header($0.name, $0.text) }
     }
 

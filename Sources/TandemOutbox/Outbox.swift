@@ -22,6 +22,9 @@ public struct Outbox: Sendable {
         self.node = node
     }
 
+    /// How long housekeeping publishes what is due, at a time.
+    private static let longestPublishing = Duration.seconds(5)
+
     func result(_ sql: SQL, within time: Duration = Node.patience) async throws -> ResultSet {
         do { return try await cluster[node].result(of: sql, timeout: time) } catch let error as TandemError { throw OutboxError.named(error) }
     }
@@ -145,7 +148,9 @@ public struct Outbox: Sendable {
     public func keepHouse() async throws -> OutboxRing {
         let answer = try await result("SELECT r.emptied, r.entered, r.free, pg_catalog.array_to_json(r.blocked_by)::text FROM tandem.outbox_rotate() r")
         _ = try await result("SELECT tandem.outbox_trim()")
-        while try await result("SELECT tandem.outbox_publish_due(1000)").text(0, 0) != "0" { try Task.checkCancellation() }
+        // What becomes due all the time has its next turn soon; the ring and what is told of it have theirs now.
+        let end = ContinuousClock.now + Self.longestPublishing
+        while try await result("SELECT tandem.outbox_publish_due(1000)").text(0, 0) != "0", ContinuousClock.now < end { try Task.checkCancellation() }
         var blockers: [String] = []
         if let text = answer.text(0, 3), case .array(let values)? = try? JSON(reading: text) {
             for case .string(let blocker) in values { blockers.append(blocker) }

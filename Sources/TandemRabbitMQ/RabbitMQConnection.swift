@@ -6,7 +6,7 @@ import TandemMessaging
 /// One connection with one channel, used by one thread. After an error it is of no more use.
 final class RabbitMQConnection {
     private static let channel: UInt16 = 1
-    /// Bytes under way that are not confirmed yet: far below what a socket takes before a write waits, which is noticed only when it ends.
+    /// Bytes under way that are not confirmed yet: far below what a socket takes before a write waits, since nothing else is looked at while one waits.
     private static let mostBytes = 1 << 20
     /// Bytes of a text outside of the payload, and of a header's name.
     private static let longestText = 255

@@ -27,8 +27,8 @@ extension BuiltProgram {
             }
         }
 
-        private func publish(_ count: Int, on nodes: DevNodes) async throws {
-            try await nodes.sql("n1", "SELECT count(tandem.publish('t', NULL, to_json(repeat('x', 1000)))) FROM generate_series(1, \(count))")
+        private func publish(_ count: Int, of size: Int = 1000, on nodes: DevNodes) async throws {
+            try await nodes.sql("n1", "SELECT count(tandem.publish('t', NULL, to_json(repeat('x', \(size))))) FROM generate_series(1, \(count))")
         }
 
         /// The ids of all events, in their order.
@@ -90,7 +90,8 @@ extension BuiltProgram {
                 defer { unlink(file) }
                 let run = try ProgramRun(["outbox", "run", "-c", configuration], output: file)
                 defer { run.send(SIGKILL) }
-                try await publish(1, on: nodes)
+                // Far more than the program says on standard error, which the limit is for as well.
+                try await publish(1, of: 100_000, on: nodes)
                 try await until("the first line is there") { try String(contentsOfFile: file, encoding: .utf8).contains("\n") }
                 // In the midst of the next line, which is the first one of its batch: no whole one of it comes before.
                 try run.limitFiles(to: try Data(contentsOf: URL(fileURLWithPath: file)).count + 500)

@@ -78,7 +78,10 @@ struct JSONReaderTests {
 
     @Test(
         "what is no object is none, however many names it has",
-        arguments: ["", "[1]", "{", "{\"a\"}", "{\"a\":}", "{\"a\":1", "{\"a\":1} 2", "{\"a\":[1}", "null"])
+        arguments: [
+            "", "[1]", "{", "{\"a\"}", "{\"a\":}", "{\"a\":1", "{\"a\":1} 2", "{\"a\":[1}", "null", "{\"a\": True}", "{\"a\": 'b'}", "{\"a\": 1 2}",
+            "{\"a\": [1}}", "{\"a\": {} 1}",
+        ])
     func noObject(text: String) {
         #expect(throws: JSONError.self) { try JSON.texts(ofObject: text) }
     }

@@ -153,8 +153,8 @@ struct RabbitMQTests {
         let server = try await LocalRabbitMQ.start()
         defer { server.thaw() }
         try server.declare("frozen")
-        let sink = RabbitMQSink(broker(on: server) { $0.patience = .seconds(2) })
-        #expect(try await sink.deliver(deliveries(1...1, topic: "frozen")).allSatisfy(isDelivered))
+        let sink = RabbitMQSink(broker(on: server) { $0.patience = .seconds(5) })
+        try await wait(for: "the broker to be there") { (try? await sink.deliver(deliveries(1...1, topic: "frozen")))?.allSatisfy(isDelivered) == true }
         server.freeze()
         #expect(await refusal { try await sink.deliver(deliveries(2...2, topic: "frozen", size: 32 << 20)) }?.code == .sinkUnavailable)
         server.thaw()

@@ -85,7 +85,7 @@ enum StandardOutput {
         var written = 0
         defer { if written > 0 { state.withLock { $0.isTorn = bytes[written - 1] != newline } } }
         while written < bytes.count {
-            let count = bytes[written...].withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+            let rest = written == 0 ? bytes : Array(bytes[written...]), count = Glibc.write(STDOUT_FILENO, rest, rest.count)
             let code = errno
             if count >= 0 {
                 written += count

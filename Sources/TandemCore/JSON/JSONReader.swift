@@ -77,31 +77,35 @@ private struct JSONReader {
         return entries
     }
 
-    /// A value whose form somebody has checked: a text, or the JSON of anything else.
+    /// A text, or the JSON of anything else. Of what stands in an object or array that is too strange to be read, only the brackets are looked at.
     private mutating func valueAsText() throws(JSONError) -> String {
         skipSpace()
         if next == UInt8(ascii: "\"") { return try text() }
         let start = position
-        var open = 0
+        var open: [UInt8] = []
         scan: while let byte = next {
             switch byte {
             case UInt8(ascii: "\""):
                 _ = try text()
                 continue scan
-            case UInt8(ascii: "{"), UInt8(ascii: "["): open += 1
+            case UInt8(ascii: "{"): open.append(UInt8(ascii: "}"))
+            case UInt8(ascii: "["): open.append(UInt8(ascii: "]"))
             case UInt8(ascii: "}"), UInt8(ascii: "]"):
-                if open == 0 { break scan }
-                open -= 1
-            case UInt8(ascii: ","): if open == 0 { break scan }
+                guard let last = open.popLast() else { break scan }
+                guard byte == last else { throw error("another closing brace or bracket is missing") }
+            case UInt8(ascii: ","): if open.isEmpty { break scan }
             default: break
             }
             position += 1
         }
-        guard open == 0 else { throw error("a closing brace or bracket is missing") }
+        guard open.isEmpty else { throw error("a closing brace or bracket is missing") }
         // Without spaces where it can be read as strictly as others write it.
         if let value = try? Self.read(Array(bytes[start..<position])) { return value.text }
         let rest = bytes[start..<position]
-        guard let last = rest.lastIndex(where: { $0 != 0x20 && $0 != 0x09 && $0 != 0x0A && $0 != 0x0D }) else { throw error("a value is missing") }
+        guard let last = rest.lastIndex(where: { $0 == UInt8(ascii: "}") || $0 == UInt8(ascii: "]") }),
+            rest[start] == UInt8(ascii: "{") || rest[start] == UInt8(ascii: "["),
+            rest[(last + 1)...].allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0A || $0 == 0x0D })
+        else { throw error("this is no value") }
         return try decoded(bytes[start...last])
     }
 

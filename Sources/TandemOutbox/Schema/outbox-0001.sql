@@ -698,7 +698,8 @@ BEGIN
 END
 $function$;
 
--- Sets events of a window aside, so that the window can go on: 'parked' or 'dead'. Again: nothing happens. False: another has the lease. The row stays locked, so that
+-- Sets events of a window aside, so that the window can go on: 'parked' or 'dead'. Again: nothing happens, but to a dead letter that was sent again by a
+-- replay. False: another has the lease. The row stays locked, so that
 -- `outbox_divide` sees what is set aside: no share looks for an event of one that is gone.
 CREATE FUNCTION tandem.outbox_park(sink text, share smallint, epoch bigint, number bigint, seqs bigint[], state text, due_at timestamptz, error text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off

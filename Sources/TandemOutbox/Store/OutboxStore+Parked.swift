@@ -98,7 +98,7 @@ extension OutboxStore {
             """)
     }
 
-    /// Notes another attempt that failed. Whether it was the last one is said by the row as it is now: an operator may have asked for all attempts anew meanwhile.
+    /// Notes another attempt that failed. Whether it was the last one is said by the row as it is now, not as it was read: an operator may have asked for all attempts anew meanwhile.
     ///
     /// - Parameters:
     ///   - sequence: the event's number.
@@ -111,7 +111,7 @@ extension OutboxStore {
     func failed(
         _ sequence: Int64, retryIn delay: Duration, attempts most: Int, refusal: RelayOptions.Refusal, error: TandemError, epoch: Int64
     ) async throws {
-        let last = refusal == .dead ? "dead" : "parked"
+        let last = refusal == .dead ? "dead" : "parked", most = Int32(clamping: most)
         try await underLease(
             """
             WITH own AS (\(sql: lease(epoch))), noted AS (

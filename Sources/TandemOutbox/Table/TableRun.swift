@@ -203,15 +203,15 @@ struct TableRun {
 
     private func send(_ rows: [TableRow], of store: TableStore, on branch: Branch, _ round: inout Round) async throws {
         if !isProven { try await store.tryMarking(rows, on: branch) }
-        var ready: [(row: TableRow, event: Event)] = [], blocked: Set<String> = []
+        var ready: [(row: TableRow, event: Event)] = [], blocked: Set<ExactText> = []
         for (row, event) in zip(rows, try await store.read(rows, on: branch)) {
-            if let key = row.key, blocked.contains(key) { continue }
+            if let key = row.key, blocked.contains(ExactText(key)) { continue }
             switch event {
             case .success(let event): ready.append((row, event))
             case .failure(let error):
                 // As if the sink had refused it.
                 round.refusals.append(refusal(of: row, error))
-                if let key = row.key { blocked.insert(key) }
+                if let key = row.key { blocked.insert(ExactText(key)) }
             }
         }
         guard !ready.isEmpty else { return }

@@ -14,7 +14,7 @@ extension Event.Header {
     /// - Throws: where it is neither.
     package static func read(_ text: String?) throws(JSONError) -> [Event.Header] {
         guard let text, !text.isEmpty else { return [] }
-        if text.utf8.count < 64, case .null? = try? JSON(reading: text) { return [] }
+        if text.utf8.first != UInt8(ascii: "{"), text.utf8.count < 64, case .null? = try? JSON(reading: text) { return [] }
         return try JSON.texts(ofObject: text).map { Event.Header($0.name, $0.text) }
     }
 
